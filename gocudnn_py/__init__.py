@@ -1,0 +1,5 @@
+"""cuDNN 9, cuBLAS and cuBLASLt from Python: thin, typed, safe, without a framework.
+
+Importing loads no CUDA library; `gocudnn_py.library.load("cudnn")` does, and `python -m gocudnn_py.report`
+says what is on the machine.
+"""

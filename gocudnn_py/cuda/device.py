@@ -1,0 +1,108 @@
+"""A GPU and its streams."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import gocudnn_py.driver as driver
+from gocudnn_py.errors import LibraryNotFound, NoDevice
+
+NO_TIMING = 2  # CU_EVENT_DISABLE_TIMING
+
+
+class Device:
+    """One GPU, with its primary context. Raises NoDevice or LibraryNotFound, saying what to do."""
+
+    def __init__(self, ordinal: int = 0) -> None:
+        gpus = driver.gpus()
+        if not 0 <= ordinal < len(gpus):
+            raise NoDevice(f"there is no GPU {ordinal}; this process sees {len(gpus)}")
+        self.ordinal = ordinal
+        self.name, self.capability, self.memory = gpus[ordinal].name, gpus[ordinal].capability, gpus[ordinal].memory
+        self._core = _core_device(ordinal)
+        self.make_current()
+
+    @property
+    def architecture(self) -> str:
+        """The name NVRTC has for it, sm_90 say."""
+        return "sm_{}{}".format(*self.capability)
+
+    @property
+    def multiprocessors(self) -> int:
+        """Number of multiprocessors."""
+        return int(self._core.properties.multiprocessor_count)
+
+    @property
+    def shared_memory(self) -> int:
+        """Bytes of shared memory that a block may take when it asks for more than the usual 48 KiB."""
+        return int(self._core.properties.max_shared_memory_per_block_optin)
+
+    @property
+    def core(self) -> Any:
+        """The cuda.core Device."""
+        return self._core
+
+    def make_current(self) -> None:
+        """Make the primary context current in this thread."""
+        self._core.set_current()
+
+    def stream(self) -> Stream:
+        """A new non-blocking stream."""
+        return Stream(self)
+
+    def memory_info(self) -> tuple[int, int]:
+        """Free and total memory in bytes."""
+        return driver.memory_info(self.ordinal)
+
+    def __repr__(self) -> str:
+        return f"Device({self.ordinal}: {self.name}, {self.architecture})"
+
+
+class Stream:
+    """A non-blocking stream of a device; anything with `__cuda_stream__` is taken where a stream is."""
+
+    def __init__(self, device: Device) -> None:
+        from cuda.core import StreamOptions
+
+        self.device = device
+        self.core = device.core.create_stream(options=StreamOptions(nonblocking=True))
+        self.handle = int(self.core.handle)
+
+    def synchronize(self) -> None:
+        """Wait until everything given to the stream is done."""
+        self.core.sync()
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.handle
+
+    def __repr__(self) -> str:
+        return f"Stream({self.handle:#x} on {self.device})"
+
+
+class Event:
+    """A point in a stream's work that other streams can wait for."""
+
+    def __init__(self, device: Device) -> None:
+        device.make_current()
+        self.device = device
+        self._event = ctypes.c_void_p()
+        driver.call("cuEventCreate", ctypes.byref(self._event), NO_TIMING)
+
+    def record(self, stream: Stream) -> None:
+        """Mark what the stream has been given so far."""
+        driver.call("cuEventRecord", self._event, ctypes.c_void_p(stream.handle))
+
+    def hold(self, stream: Stream) -> None:
+        """Let the stream's further work wait for the mark."""
+        driver.call("cuStreamWaitEvent", ctypes.c_void_p(stream.handle), self._event, 0)
+
+
+@functools.cache
+def _core_device(ordinal: int) -> Any:
+    try:
+        from cuda.core import Device as CoreDevice
+    except ImportError as error:
+        raise LibraryNotFound("cuda-core", str(error), driver.version()[0]) from None
+    return CoreDevice(ordinal)

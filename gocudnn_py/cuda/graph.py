@@ -1,0 +1,50 @@
+"""CUDA graphs by capture: what is recorded holds what it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gocudnn_py.cuda.device import Stream
+from gocudnn_py.resource import capturing, drain
+
+
+class CapturedGraph:
+    """A recorded sequence of work; `keep_alive` are the buffers, kernels and handles it uses."""
+
+    def __init__(self, core: Any, nodes: int, keep_alive: Sequence[object]) -> None:
+        self._core, self.nodes, self._keep_alive = core, nodes, tuple(keep_alive)
+
+    def launch(self, stream: Stream) -> None:
+        """Run the whole sequence in stream order."""
+        self._core.launch(stream.core)
+
+    def close(self) -> None:
+        """Give the graph back."""
+        self._core.close()
+
+
+def capture(stream: Stream, work: Callable[[Stream], object], keep_alive: Sequence[object] = ()) -> CapturedGraph:
+    """Record what `work` gives to the stream it is called with; nothing of it runs.
+
+    The recording is by thread: allocating, freeing and synchronising on this thread raise meanwhile.
+    """
+    drain()
+    builder = stream.core.create_graph_builder()
+    with capturing():
+        builder.begin_building("thread_local")
+        try:
+            work(_Capturing(stream, int(builder.stream.handle)))
+        finally:
+            builder.end_building()
+    nodes = len(builder.graph_definition.nodes())
+    core = builder.complete()
+    core.upload(stream.core)
+    return CapturedGraph(core, nodes, keep_alive)
+
+
+class _Capturing(Stream):
+    """The stream of a capture, as launches take it."""
+
+    def __init__(self, parent: Stream, handle: int) -> None:
+        self.device, self.core, self.handle = parent.device, parent.core, handle

@@ -1,0 +1,185 @@
+"""Kernels: compiled by NVRTC for the card at hand, kept on disk, with declared signatures and bound launches."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from gocudnn_py import driver
+from gocudnn_py.cuda.device import Device, Stream
+from gocudnn_py.cuda.memory import DeviceBuffer
+
+
+class Scalar(Enum):
+    """Parameter types of a kernel; `pointer` takes a device buffer or an address."""
+
+    pointer = "pointer", ctypes.c_uint64
+    int32 = "int32", ctypes.c_int32
+    uint32 = "uint32", ctypes.c_uint32
+    int64 = "int64", ctypes.c_int64
+    uint64 = "uint64", ctypes.c_uint64
+    float32 = "float32", ctypes.c_float
+    float64 = "float64", ctypes.c_double
+
+    @property
+    def cell(self) -> Any:
+        """The ctypes class that holds such an argument."""
+        return self.value[1]
+
+
+class Module:
+    """CUDA C++ source compiled for a device; kernels by name.
+
+    `defines` become macros. The cubin is kept on disk under a key of source, options, architecture and
+    compiler version. Raises cuda.core's error with the compiler's log when the source is wrong.
+    """
+
+    def __init__(self, device: Device, source: str, defines: Mapping[str, object] | None = None) -> None:
+        from cuda.core import ObjectCode
+
+        self.device = device
+        lines = [f"#define {name} {value}" for name, value in (defines or {}).items()]
+        self.source = "\n".join([*lines, source])
+        device.make_current()
+        self._code = ObjectCode.from_cubin(cached_cubin(self.source, device.architecture))
+
+    def kernel(self, name: str, signature: Sequence[Scalar]) -> Kernel:
+        """The kernel `name` (extern "C"). Raises ValueError when the signature is not the compiled one's."""
+        return Kernel(self.device, self._code.get_kernel(name), name, tuple(signature))
+
+
+class Kernel:
+    """A kernel with its declared parameter types, whose number and sizes were checked against the code."""
+
+    def __init__(self, device: Device, core: Any, name: str, signature: tuple[Scalar, ...]) -> None:
+        self.device, self.name, self.signature, self._core = device, name, signature, core
+        sizes = [info.size for info in core.arguments_info]
+        declared = [ctypes.sizeof(scalar.cell) for scalar in signature]
+        if sizes != declared:
+            raise ValueError(f"kernel {name} takes parameters of {sizes} bytes, declared are {declared}")
+        self.function = int(core.handle)
+
+    def bind(self, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], *, shared: int = 0) -> Launch:
+        """A launch with its arguments packed, to be made again and again. Raises TypeError or ValueError."""
+        return Launch(self, grid, block, arguments, shared)
+
+    def allow_shared(self, nbytes: int) -> None:
+        """Allow more dynamic shared memory a block than the usual 48 KiB."""
+        driver.call("cuKernelSetAttribute", 8, nbytes, ctypes.c_void_p(self.function), self.device.ordinal)
+
+
+class Launch:
+    """One launch, bound: call it with a stream. Arguments are kept alive and may be replaced by `patch`."""
+
+    def __init__(
+        self, kernel: Kernel, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], shared: int
+    ) -> None:
+        if len(arguments) != len(kernel.signature):
+            raise TypeError(f"kernel {kernel.name} takes {len(kernel.signature)} arguments, {len(arguments)} given")
+        self.kernel = kernel
+        self.arguments = list(arguments)
+        pairs = zip(kernel.signature, arguments, strict=True)
+        self._cells = [scalar.cell(_plain(kernel, i, scalar, value)) for i, (scalar, value) in enumerate(pairs)]
+        addresses = [ctypes.addressof(cell) for cell in self._cells]
+        self._parameters = (ctypes.c_void_p * max(1, len(addresses)))(*addresses)
+        if shared > 48 * 1024:
+            kernel.allow_shared(shared)
+        self._call = driver.library().cuLaunchKernel
+        dimensions = [ctypes.c_uint(n) for n in (*_three(grid), *_three(block), shared)]
+        self._head = (ctypes.c_void_p(kernel.function), *dimensions)
+
+    def patch(self, index: int, value: Any) -> None:
+        """Replace one argument."""
+        self._cells[index].value = _plain(self.kernel, index, self.kernel.signature[index], value)
+        self.arguments[index] = value
+
+    def __call__(self, stream: Stream) -> None:
+        status = self._call(*self._head, ctypes.c_void_p(stream.handle), self._parameters, None)
+        if status:
+            driver.fail("cuLaunchKernel", status)
+
+
+def cached_cubin(source: str, architecture: str) -> bytes:
+    """The cubin of a source for an architecture, from the disk or compiled and kept there."""
+    from cuda.core import Program, ProgramOptions
+
+    path = cache_folder() / f"{_key(source, architecture)}.cubin"
+    kept = _read(path)
+    if kept is not None:
+        return kept
+    options = ProgramOptions(arch=architecture, std="c++17", include_path=_include_paths())
+    cubin = bytes(Program(source, "c++", options).compile("cubin").code)
+    _write(path, cubin)
+    return cubin
+
+
+def cache_folder() -> Path:
+    """Where cubins are kept: $GOCUDNN_CACHE, or gocudnn_py in the user's cache."""
+    named = os.environ.get("GOCUDNN_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(named) if named else base / "gocudnn_py" / "kernels"
+
+
+def _key(source: str, architecture: str) -> str:
+    from cuda.bindings import nvrtc
+
+    _, major, minor = nvrtc.nvrtcVersion()
+    return hashlib.sha256(f"{architecture} {major}.{minor} {source}".encode()).hexdigest()
+
+
+def _include_paths() -> list[str]:
+    """Folders with cuda_fp16.h and cuda_bf16.h."""
+    from cuda.pathfinder import find_nvidia_header_directory
+
+    found = find_nvidia_header_directory("cudart")
+    return [found] if found else []
+
+
+def _read(path: Path) -> bytes | None:
+    """A kept file's content; None when there is none or it is not whole."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, cubin = content[:32], content[32:]
+    return cubin if hashlib.sha256(cubin).digest() == digest else None
+
+
+def _write(path: Path, cubin: bytes) -> None:
+    """Keep a cubin; a cache that cannot be written costs only the next compilation."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(hashlib.sha256(cubin).digest() + cubin)
+        os.replace(file.name, path)
+    except OSError:
+        return
+
+
+def _plain(kernel: Kernel, index: int, scalar: Scalar, value: Any) -> Any:
+    if scalar is Scalar.pointer:
+        if isinstance(value, DeviceBuffer):
+            if value.device.ordinal != kernel.device.ordinal:
+                raise ValueError(f"kernel {kernel.name}: argument {index} lies on {value.device}, not {kernel.device}")
+            return value.pointer
+        value = getattr(value, "pointer", value)
+    if scalar in (Scalar.float32, Scalar.float64):
+        return float(value)
+    if not isinstance(value, int):
+        raise TypeError(f"kernel {kernel.name}: argument {index} is {type(value).__name__}, declared {scalar.name}")
+    bits = 8 * ctypes.sizeof(scalar.cell)
+    low = -(2 ** (bits - 1)) if scalar in (Scalar.int32, Scalar.int64) else 0
+    if not low <= value < low + 2**bits:
+        raise ValueError(f"kernel {kernel.name}: argument {index} = {value} does not fit {scalar.name}")
+    return value
+
+
+def _three(extents: Sequence[int]) -> tuple[int, int, int]:
+    x, y, z = (*extents, 1, 1, 1)[:3]
+    return x, y, z

@@ -1,0 +1,60 @@
+"""Activation descriptors: the function and its number."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Self
+
+from gocudnn_py._abi.cudnn import ActivationMode, NanPropagation
+from gocudnn_py.cudnn.descriptor import Descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationSpec:
+    """What an activation descriptor holds."""
+
+    mode: ActivationMode
+    coefficient: float
+    nan: NanPropagation
+    swish_beta: float
+
+
+class ActivationDescriptor(Descriptor):
+    """An activation function."""
+
+    kind = "Activation"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set(ActivationMode.IDENTITY)  # cuDNN leaves a new one uninitialised
+
+    def set(
+        self,
+        mode: ActivationMode,
+        coefficient: float = 0.0,
+        *,
+        nan: NanPropagation = NanPropagation.NOT_PROPAGATE_NAN,
+        swish_beta: float = 1.0,
+    ) -> Self:
+        """Describe an activation: `coefficient` is CLIPPED_RELU's ceiling and ELU's alpha.
+
+        cudnnSetActivationDescriptor, cudnnSetActivationDescriptorSwishBeta.
+        """
+        self.lib.cudnnSetActivationDescriptor(self.handle, mode, nan, coefficient)
+        self.lib.cudnnSetActivationDescriptorSwishBeta(self.handle, swish_beta)
+        return self
+
+    def get(self) -> ActivationSpec:
+        """Read everything back (cudnnGetActivationDescriptor, cudnnGetActivationDescriptorSwishBeta)."""
+        mode, nan = ctypes.c_int(), ctypes.c_int()
+        coefficient, beta = ctypes.c_double(), ctypes.c_double()
+        out = ctypes.byref(mode), ctypes.byref(nan), ctypes.byref(coefficient)
+        self.lib.cudnnGetActivationDescriptor(self.handle, *out)
+        self.lib.cudnnGetActivationDescriptorSwishBeta(self.handle, ctypes.byref(beta))
+        return ActivationSpec(ActivationMode(mode.value), coefficient.value, NanPropagation(nan.value), beta.value)
+
+    def _describe(self) -> str:
+        s = self.get()
+        beta = f", swish_beta={s.swish_beta:g}" if s.mode is ActivationMode.SWISH else ""
+        return f"{s.mode.name}, coefficient={s.coefficient:g}{beta}, {s.nan.name}"

@@ -1,0 +1,74 @@
+"""What every cuDNN descriptor shares: making, destroying, checked numbers, repr."""
+
+from __future__ import annotations
+
+import ctypes
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from gocudnn_py.library import load
+from gocudnn_py.resource import Resource
+
+if TYPE_CHECKING:
+    from gocudnn_py._abi.cudnn import CuDNN
+
+INT32_MAX = 2**31 - 1
+MAX_RANK = 8
+
+
+class Descriptor(Resource):
+    """An opaque cuDNN object that describes data or an operation; needs no GPU.
+
+    Made empty, or with a harmless setting; `set` fills it and returns it, `get` reads it back from cuDNN.
+    """
+
+    kind: ClassVar[str]
+    lib: CuDNN
+
+    def __init__(self) -> None:
+        self.lib = load("cudnn")
+        made = ctypes.c_void_p()
+        getattr(self.lib, f"cudnnCreate{self.kind}Descriptor")(ctypes.byref(made))
+        super().__init__(made.value or 0, getattr(self.lib, f"cudnnDestroy{self.kind}Descriptor"))
+
+    def _describe(self) -> str:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._describe() if self.usable else 'unusable'})"
+
+
+def int32s(what: str, values: Sequence[int], *, least: int = 0) -> tuple[int, ...]:
+    """The values as a tuple; ValueError for one below `least` or beyond 32 bits, which C would truncate."""
+    numbers = tuple(map(operator.index, values))
+    for position, number in enumerate(numbers):
+        if not least <= number <= INT32_MAX:
+            raise ValueError(f"{what}[{position}] is {number}, outside {least} to {INT32_MAX} ({what}={numbers})")
+    return numbers
+
+
+def int32(what: str, value: int, *, least: int = 0) -> int:
+    """One value, checked as `int32s` does."""
+    number = operator.index(value)
+    if not least <= number <= INT32_MAX:
+        raise ValueError(f"{what} is {number}, outside {least} to {INT32_MAX}")
+    return number
+
+
+def same_rank(what: str, **groups: Sequence[int]) -> None:
+    """Raise ValueError, with every value, unless all have as many numbers as the first."""
+    if len({len(values) for values in groups.values()}) > 1:
+        listed = ", ".join(f"{name}={tuple(values)}" for name, values in groups.items())
+        raise ValueError(f"{what}: one number for each dimension is needed in all of {listed}")
+
+
+def check_rank(what: str, rank: int, least: int, most: int = MAX_RANK) -> None:
+    """Raise ValueError unless cuDNN takes that many dimensions."""
+    if not least <= rank <= most:
+        raise ValueError(f"{what} has {rank} dimensions; cuDNN takes {least} to {most}")
+
+
+def int_array(values: Sequence[int]) -> ctypes.Array[ctypes.c_int]:
+    """The values as a C array."""
+    return (ctypes.c_int * len(values))(*values)

@@ -1,0 +1,54 @@
+"""Descriptors of elementwise operations on two tensors: C = op(alpha1 * A, alpha2 * B) + beta * C."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from gocudnn_py._abi.cudnn import DataType, NanPropagation, OpTensorOp
+from gocudnn_py.cudnn.descriptor import Descriptor
+from gocudnn_py.dtypes import DType, cudnn_dtype
+
+
+@dataclass(frozen=True, slots=True)
+class OpTensorSpec:
+    """What an elementwise operation's descriptor holds."""
+
+    op: OpTensorOp
+    compute: DataType
+    nan: NanPropagation
+
+
+class OpTensorDescriptor(Descriptor):
+    """An elementwise operation; SQRT and NOT look at A alone."""
+
+    kind = "OpTensor"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set(OpTensorOp.ADD)  # cuDNN leaves a new one uninitialised
+
+    def set(
+        self,
+        op: OpTensorOp,
+        compute: DType = np.float32,
+        *,
+        nan: NanPropagation = NanPropagation.NOT_PROPAGATE_NAN,
+    ) -> Self:
+        """Describe the operation and the type it computes in (cudnnSetOpTensorDescriptor)."""
+        self.lib.cudnnSetOpTensorDescriptor(self.handle, op, cudnn_dtype(compute), nan)
+        return self
+
+    def get(self) -> OpTensorSpec:
+        """Read everything back (cudnnGetOpTensorDescriptor)."""
+        op, compute, nan = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+        out = ctypes.byref(op), ctypes.byref(compute), ctypes.byref(nan)
+        self.lib.cudnnGetOpTensorDescriptor(self.handle, *out)
+        return OpTensorSpec(OpTensorOp(op.value), DataType(compute.value), NanPropagation(nan.value))
+
+    def _describe(self) -> str:
+        s = self.get()
+        return f"{s.op.name}, compute={s.compute.name}, {s.nan.name}"

@@ -1,0 +1,77 @@
+"""Pooling descriptors: mode, window, padding and stride."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from gocudnn_py._abi.cudnn import NanPropagation, PoolingMode
+from gocudnn_py.cudnn.descriptor import Descriptor, check_rank, int32s, int_array, same_rank
+from gocudnn_py.cudnn.tensor import TensorDescriptor
+
+MAX_SPATIAL = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PoolingSpec:
+    """What a pooling descriptor holds."""
+
+    mode: PoolingMode
+    window: tuple[int, ...]
+    padding: tuple[int, ...]
+    stride: tuple[int, ...]
+    nan: NanPropagation
+
+
+class PoolingDescriptor(Descriptor):
+    """Pooling over 1 to 6 spatial dimensions."""
+
+    kind = "Pooling"
+
+    def set(
+        self,
+        mode: PoolingMode,
+        window: Sequence[int],
+        padding: Sequence[int] | None = None,
+        stride: Sequence[int] | None = None,
+        *,
+        nan: NanPropagation = NanPropagation.NOT_PROPAGATE_NAN,
+    ) -> Self:
+        """Describe pooling; no padding, and windows side by side, unless given (cudnnSetPoolingNdDescriptor).
+
+        PoolingMode.MAX may give another gradient on each run; MAX_DETERMINISTIC does not.
+        """
+        window = int32s("window", window, least=1)
+        check_rank("a pooling window", len(window), 1, MAX_SPATIAL)
+        padding = int32s("padding", padding if padding is not None else (0,) * len(window))
+        stride = int32s("stride", stride if stride is not None else window, least=1)
+        same_rank("pooling", window=window, padding=padding, stride=stride)
+        arrays = int_array(window), int_array(padding), int_array(stride)
+        self.lib.cudnnSetPoolingNdDescriptor(self.handle, mode, nan, len(window), *arrays)
+        return self
+
+    def get(self) -> PoolingSpec:
+        """Read everything back (cudnnGetPoolingNdDescriptor)."""
+        mode, nan, rank = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+        arrays = [int_array([0] * MAX_SPATIAL) for _ in range(3)]
+        out = ctypes.byref(mode), ctypes.byref(nan), ctypes.byref(rank)
+        self.lib.cudnnGetPoolingNdDescriptor(self.handle, MAX_SPATIAL, *out, *arrays)
+        window, padding, stride = (tuple(array[: rank.value]) for array in arrays)
+        return PoolingSpec(PoolingMode(mode.value), window, padding, stride, NanPropagation(nan.value))
+
+    def output_shape(self, x: TensorDescriptor) -> tuple[int, ...]:
+        """The dimensions of y, (N, C, *spatial), rounded down (cudnnGetPoolingNdForwardOutputDim)."""
+        x_dims, window = x.get().dims, self.get().window
+        if len(x_dims) != len(window) + 2:
+            raise ValueError(f"pooling: window {window} needs x of {len(window) + 2} dimensions, not x={x_dims}")
+        dims = int_array([0] * len(x_dims))
+        self.lib.cudnnGetPoolingNdForwardOutputDim(self.handle, x.handle, len(x_dims), dims)
+        return tuple(dims)
+
+    def _describe(self) -> str:
+        s = self.get()
+        if not s.window:
+            return "not set"
+        return f"{s.mode.name}, window={s.window}, padding={s.padding}, stride={s.stride}, {s.nan.name}"

@@ -1,0 +1,38 @@
+// Activations (KIND), sums, scaling, casts (FROM, TO) and constants; any of x, dy, y may lie on the output.
+
+#include "launch.cuh"
+#include "activation.cuh"
+
+#ifdef KIND
+extern "C" __global__ void activation_forward(const T* x, T* y, float parameter, long long count)
+{
+    FOR_EACH(i, count) y[i] = activate<KIND>(x[i], parameter);
+}
+
+extern "C" __global__ void activation_backward(const T* y, const T* dy, T* dx, float parameter, long long count)
+{
+    FOR_EACH(i, count) dx[i] = activate_backward<KIND>(y[i], dy[i], parameter);
+}
+#endif
+
+extern "C" __global__ void add(const T* a, const T* b, T* y, long long count)
+{
+    FOR_EACH(i, count) y[i] = a[i] + b[i];
+}
+
+extern "C" __global__ void scale(const T* x, T* y, double factor, long long count)
+{
+    FOR_EACH(i, count) y[i] = static_cast<T>(factor) * x[i];
+}
+
+extern "C" __global__ void fill(T* y, double value, long long count)
+{
+    FOR_EACH(i, count) y[i] = static_cast<T>(value);
+}
+
+#ifdef FROM
+extern "C" __global__ void cast(const FROM* x, TO* y, long long count)
+{
+    FOR_EACH(i, count) y[i] = static_cast<TO>(x[i]);
+}
+#endif

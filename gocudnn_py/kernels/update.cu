@@ -1,0 +1,100 @@
+// The end of a step: the non-finite flag, the updates by RULE as in convnetgo/optimizers.py, the counter.
+
+#include "launch.cuh"
+#include "step_state.cuh"
+
+extern "C" __global__ void flag_non_finite(const T* x, StepState* state, long long count)
+{
+    bool bad = false;
+    FOR_EACH(i, count) bad = bad || !isfinite(static_cast<float>(x[i]));
+    if (bad && atomicExch(&state->nonfinite, 1) == 0) state->first_bad_step = state->step;
+}
+
+// y = the new content, or the old one where the flag is set; y may lie on the old one.
+extern "C" __global__ void unless_flagged(
+    const StepState* state, const T* before, const T* after, T* y, long long count)
+{
+    const T* chosen = state->nonfinite ? before : after;
+    if (chosen != y) FOR_EACH(i, count) y[i] = chosen[i];
+}
+
+// One thread. `correct` may be absent.
+extern "C" __global__ void advance_step(StepState* state, const T* loss, const long long* correct)
+{
+    if (state->nonfinite || blockIdx.x || threadIdx.x) return;
+    state->step += 1;
+    state->cursor += state->batch_size;
+    state->loss_sum += state->batch_size * static_cast<double>(*loss);
+    if (correct) state->correct += *correct;
+}
+
+#define SGD 0
+#define MOMENTUM 1
+#define ADAGRAD 2
+#define ADADELTA 3
+#define ADAM 4
+
+#ifdef RULE
+__device__ __forceinline__ float running_mean(float mean, float sample, float decay, float rest)
+{
+    return decay * mean + rest * sample;
+}
+
+// first and second are the moments, in the order of optim.py, absent where the rule has none. The three
+// constants are: decay (momentum), epsilon (Adagrad), decay and epsilon (Adadelta), beta1, beta2 and epsilon (Adam).
+extern "C" __global__ void __launch_bounds__(MAX_THREADS) update(
+    const StepState* state, const float* w, const float* dw, const float* first, const float* second,
+    float* new_w, float* new_first, float* new_second, long long count, int group,
+    double l1, double l2, double constant_0, double constant_1, double constant_2)
+{
+    __shared__ float shared_rate, shared_root;
+    if (threadIdx.x == 0) {
+        double rate = state->learning_rate[group], root = 1.0;
+        if (RULE == ADAM) {
+            const double step = static_cast<double>(state->step + 1);
+            rate /= 1.0 - pow(constant_0, step);
+            root = sqrt(1.0 - pow(constant_1, step));
+        }
+        shared_rate = static_cast<float>(rate);
+        shared_root = static_cast<float>(root);
+    }
+    __syncthreads();
+    const bool skip = state->nonfinite != 0;
+    const float rate = shared_rate, root = shared_root;
+    const float c0 = constant_0, c1 = constant_1, c2 = constant_2, l1_factor = l1, l2_factor = l2;
+    const float rest_0 = 1.0 - constant_0, rest_1 = 1.0 - constant_1;
+    FOR_EACH(i, count) {
+        const float weight = w[i];
+        float moment = RULE == SGD ? 0.0f : first[i];
+        float other = RULE >= ADADELTA ? second[i] : 0.0f;
+        float result = weight;
+        if (!skip) {
+            float g = l2_factor * weight + dw[i];
+            if (l1_factor != 0.0f) g += l1_factor * (weight > 0.0f ? 1.0f : weight < 0.0f ? -1.0f : 0.0f);
+            if (RULE == SGD) result = weight - rate * g;
+            if (RULE == MOMENTUM) {
+                moment = c0 * moment + rate * g;
+                result = weight - moment;
+            }
+            if (RULE == ADAGRAD) {
+                moment += g * g;
+                result = weight - rate * g / (sqrtf(moment) + c0);
+            }
+            if (RULE == ADADELTA) {
+                moment = running_mean(moment, g * g, c0, rest_0);
+                const float change = sqrtf((other + c1) / (moment + c1)) * g;
+                other = running_mean(other, change * change, c0, rest_0);
+                result = weight - rate * change;
+            }
+            if (RULE == ADAM) {
+                moment = running_mean(moment, g, c0, rest_0);
+                other = running_mean(other, g * g, c1, rest_1);
+                result = weight - moment / (sqrtf(other) / root + c2) * rate;
+            }
+        }
+        new_w[i] = result;
+        if (RULE != SGD) new_first[i] = moment;
+        if (RULE >= ADADELTA) new_second[i] = other;
+    }
+}
+#endif
