@@ -1,0 +1,186 @@
+"""CudaBackend: device memory, lowering by the registry, recording as one CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gocudnn_py.cuda import Device, DeviceBuffer, Event, Launch, Module, Scalar, Stream, capture
+from gocudnn_py.kernels import read_source
+
+from ...dtypes import DType
+from ...errors import CompileError
+from ...graph import Graph, Node, Value
+from ...passes.precision import DtypePolicy
+from ...types import TensorType
+from .fusion import fuse
+from .registry import LOWERINGS
+
+Array = npt.NDArray[Any]
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A typed place in device memory; it keeps its buffer alive."""
+
+    buffer: DeviceBuffer
+    offset: int
+    type: TensorType
+
+    @property
+    def pointer(self) -> int:
+        """The address of its first element."""
+        return self.buffer.pointer + self.offset
+
+
+class CudaBackend:
+    """Runs every op on one GPU, in stream order; nothing waits unless a result is read."""
+
+    name = "cuda"
+
+    def __init__(self, ordinal: int = 0) -> None:
+        self.device = Device(ordinal)
+        self.stream, self._side = self.device.stream(), self.device.stream()
+        self._forked, self._joined = Event(self.device), Event(self.device)
+        self.shared_limit = self.device.shared_memory
+        self._modules: dict[tuple[str, tuple[tuple[str, object], ...]], Module] = {}
+
+    def check_policy(self, policy: DtypePolicy) -> None:
+        """Raise CompileError for what has no kernels yet."""
+        if policy.compute is not DType.float32 or policy.parameter is not DType.float32:
+            raise CompileError(f"the cuda device computes in float32 so far, not {policy.compute}")
+        if policy.math != "fma":
+            raise CompileError(f"the cuda device computes with fma so far, not {policy.math}")
+
+    def order(self, type: TensorType) -> tuple[int, ...]:
+        """Row-major: channels first."""
+        return tuple(range(type.rank))
+
+    def allocate(self, nbytes: int) -> DeviceBuffer:
+        """Zeroed memory of the stream-ordered pool; the pool aligns to 512 bytes."""
+        return DeviceBuffer(self.stream, nbytes, zeroed=True)
+
+    def view(self, buffer: DeviceBuffer, offset: int, type: TensorType) -> Tensor:
+        """A typed place in a buffer."""
+        return Tensor(buffer, offset, type)
+
+    def lower(self, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+        """The step of a node, from the registered lowerings."""
+        lowering = LOWERINGS.get(type(node.op))
+        if lowering is None:
+            where = f" of layer {node.scope}" if node.scope else ""
+            raise CompileError(f"the cuda backend has no code for op {node.op.name}{where}")
+        step = lowering(self, node, inputs, outputs)
+        joins = any(x.node is not None and x.node.op.beside for x in node.inputs)
+        return _Placed(step, node.op.beside, joins) if node.op.beside or joins else step
+
+    def launch(
+        self,
+        source: str,
+        kernel: str,
+        grid: Sequence[int],
+        block: Sequence[int],
+        arguments: Sequence[tuple[Scalar, Any]],
+        *,
+        defines: Mapping[str, object] | None = None,
+        shared: int = 0,
+    ) -> Step:
+        """A step that launches a kernel of `gocudnn_py/kernels/<source>`, compiled with `defines`, on our stream."""
+        signature = [scalar for scalar, _ in arguments]
+        module = self.module(source, defines or {})
+        launch = module.kernel(kernel, signature).bind(grid, block, [value for _, value in arguments], shared=shared)
+        return _Launched(self, launch)
+
+    def module(self, source: str, defines: Mapping[str, object]) -> Module:
+        """The compiled module of a source and its defines, compiled once."""
+        key = source, tuple(sorted(defines.items()))
+        if key not in self._modules:
+            self._modules[key] = Module(self.device, read_source(source), defines)
+        return self._modules[key]
+
+    def copy(self, source: Tensor, target: Tensor) -> Step:
+        """A step that copies device to device."""
+        from gocudnn_py import driver
+
+        def step() -> None:
+            driver.copy_device(target.pointer, source.pointer, source.type.nbytes, self.stream.handle)
+
+        return step
+
+    def record(self, steps: Sequence[Step]) -> Step:
+        """All steps as one CUDA graph."""
+        steps = tuple(steps)
+        graph = capture(self.stream, lambda stream: self._run_forked(steps, stream), keep_alive=steps)
+        return lambda: graph.launch(self.stream)
+
+    def _run_forked(self, steps: Sequence[Step], stream: Stream) -> None:
+        """Run steps on a stream, those marked `beside` on another, until a step that is marked `joins`."""
+        own = self.stream
+        pending = False
+        try:
+            for step in steps:
+                beside = getattr(step, "beside", False)
+                if beside:
+                    self._forked.record(stream)
+                    self._forked.hold(self._side)
+                elif pending and getattr(step, "joins", False):
+                    self._joined.record(self._side)
+                    self._joined.hold(stream)
+                    pending = False
+                self.stream = self._side if beside else stream
+                step()
+                pending = pending or beside
+            if pending:
+                self._joined.record(self._side)
+                self._joined.hold(stream)
+        finally:
+            self.stream = own
+
+    def upload(self, array: npt.NDArray[np.generic], tensor: Tensor) -> None:
+        """Copy an array of the tensor's shape to the device."""
+        plain = np.ascontiguousarray(array, tensor.type.dtype.numpy())
+        tensor.buffer.upload(plain, tensor.offset)
+
+    def download(self, tensor: Tensor) -> Array:
+        """Copy the tensor to the host, after all that was launched before."""
+        return tensor.buffer.download(np.empty(tensor.type.shape, tensor.type.dtype.numpy()), tensor.offset)
+
+    def holds(self, nbytes: int) -> bool:
+        """Whether a data set takes at most a quarter of the memory that is free."""
+        free, _ = self.device.memory_info()
+        return nbytes <= free // 4
+
+    def fuse(self, graph: Graph, keep: Collection[Value]) -> Graph:
+        """Groups of nodes that one kernel of ours does become one node."""
+        return fuse(graph, keep, self.shared_limit)
+
+    def synchronize(self) -> None:
+        """Wait for everything that was launched."""
+        self.stream.synchronize()
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A step that may run on the other stream, or that waits for those that do."""
+
+    step: Step
+    beside: bool
+    joins: bool
+
+    def __call__(self) -> None:
+        self.step()
+
+
+class _Launched:
+    """A bound launch on whatever stream the backend works on at the moment."""
+
+    def __init__(self, backend: CudaBackend, launch: Launch) -> None:
+        self._backend, self._launch = backend, launch
+
+    def __call__(self) -> None:
+        self._launch(self._backend.stream)

@@ -1,0 +1,85 @@
+"""Convolutions of any geometry by direct kernels: 1 to 3 spatial axes, groups, transposed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from gocudnn_py.cuda import Scalar
+
+from ....graph import Node
+from ....ops.conv import (
+    Convolution,
+    ConvolutionBackwardBias,
+    ConvolutionBackwardData,
+    ConvolutionBackwardFilter,
+    TransposedConvolution,
+)
+from ..backend import CudaBackend, Step, Tensor
+from ..registry import lowering
+from .elementwise import THREADS, elementwise, pointers
+
+SOURCE = "convolution.cu"
+
+
+def three_axes(values: Sequence[int], fill: int) -> tuple[int, ...]:
+    """One number for each of three spatial axes, leading ones filled."""
+    return (*[fill] * (3 - len(values)), *values)
+
+
+def axis_defines(**rows: Sequence[int]) -> dict[str, object]:
+    """X0 X1 X2 and so on for each row of three numbers."""
+    return {f"{name}{axis}": number for name, row in rows.items() for axis, number in enumerate(row)}
+
+
+def _defines(op: Any, x: Sequence[int], w: Sequence[int], y: Sequence[int]) -> dict[str, object]:
+    """The geometry of the convolution from x (N, C, *S) by w (K, C/groups, *kernel) to y (N, K, *S)."""
+    return {"C": x[1], "K": w[0], "GROUPS": op.groups} | axis_defines(
+        X=three_axes(x[2:], 1),
+        Y=three_axes(y[2:], 1),
+        W=three_axes(w[2:], 1),
+        S=three_axes(op.stride, 1),
+        P=three_axes(op.padding, 0),
+        D=three_axes(op.dilation, 1),
+    )
+
+
+def _bias(inputs: Sequence[Tensor]) -> tuple[Scalar, Any]:
+    return pointers(inputs[2])[0] if len(inputs) > 2 else (Scalar.pointer, 0)
+
+
+@lowering(Convolution)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    x, w, y = inputs[0], inputs[1], outputs[0]
+    defines = _defines(node.op, x.type.shape, w.type.shape, y.type.shape)
+    arguments = [*pointers(x, w), _bias(inputs), *pointers(y)]
+    return elementwise(backend, SOURCE, "convolution_forward", arguments, y.type.size, defines)
+
+
+@lowering(ConvolutionBackwardData, TransposedConvolution)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    dy, w, dx = inputs[0], inputs[1], outputs[0]
+    defines = _defines(node.op, dx.type.shape, w.type.shape, dy.type.shape)
+    arguments = [*pointers(dy, w), _bias(inputs), *pointers(dx)]
+    return elementwise(backend, SOURCE, "convolution_backward_data", arguments, dx.type.size, defines)
+
+
+@lowering(ConvolutionBackwardFilter)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    x, dy, dw = inputs[0], inputs[1], outputs[0]
+    defines = _defines(node.op, x.type.shape, dw.type.shape, dy.type.shape)
+    arguments = [*pointers(x, dy, dw), (Scalar.int64, x.type.shape[0])]
+    return backend.launch(SOURCE, "convolution_backward_filter", [dw.type.size], [THREADS], arguments, defines=defines)
+
+
+@lowering(ConvolutionBackwardBias)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    samples, channels, *plane = inputs[0].type.shape
+    return sum_of_channel(backend, inputs[0], outputs[0], (samples, channels, math.prod(plane)))
+
+
+def sum_of_channel(backend: CudaBackend, dy: Tensor, db: Tensor, sizes: tuple[int, int, int]) -> Step:
+    """A launch that sums (samples, channels, plane) over all but the channels."""
+    arguments = [*pointers(dy, db), *((Scalar.int64, size) for size in sizes)]
+    return backend.launch("linear.cu", "sum_of_channel", [max(1, min(sizes[1], 65535))], [THREADS], arguments)

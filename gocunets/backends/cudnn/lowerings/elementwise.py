@@ -1,0 +1,114 @@
+"""Activations, sums, scaling, casts and constants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gocudnn_py.cuda import Scalar
+
+from ....dtypes import DType
+from ....errors import CompileError
+from ....graph import Node
+from ....ops.activation import Activation, ActivationBackward
+from ....ops.elementwise import Add, Cast, Full, Scale
+from ..backend import CudaBackend, Step, Tensor
+from ..registry import lowering
+
+SOURCE = "elementwise.cu"
+THREADS = 256
+KINDS = ("identity", "logistic", "tanh", "relu", "leaky_relu", "clipped_relu", "elu")
+C_TYPES = {
+    DType.boolean: "bool",
+    DType.uint8: "unsigned char",
+    DType.int32: "int",
+    DType.int64: "long long",
+    DType.float32: "float",
+    DType.float64: "double",
+}
+
+
+def blocks(count: int) -> int:
+    """Blocks of THREADS for a loop over `count` elements that strides by the grid."""
+    return max(1, min(4096, -(-count // THREADS)))
+
+
+def activation_code(kind: str) -> int:
+    """The number that kernels know an activation by (kernels/activation.cuh)."""
+    return KINDS.index(kind)
+
+
+def c_type(dtype: DType) -> str:
+    """The C type of elements. Raises CompileError for those without kernels yet."""
+    if dtype not in C_TYPES:
+        raise CompileError(f"the cuda backend has no kernels for {dtype} yet")
+    return C_TYPES[dtype]
+
+
+def places(*tensors: Tensor) -> list[tuple[Scalar, Any]]:
+    """Tensors as arguments of a kernel that is compiled for their types."""
+    return [(Scalar.pointer, tensor) for tensor in tensors]
+
+
+def pointers(*tensors: Tensor) -> list[tuple[Scalar, Any]]:
+    """Tensors as arguments of a kernel of float32. Raises CompileError for those of other floating-point types."""
+    require_float32(*tensors)
+    return places(*tensors)
+
+
+def require_float32(*tensors: Tensor) -> None:
+    """Raise CompileError for tensors of other floating-point types."""
+    for tensor in tensors:
+        if tensor.type.dtype.is_float and tensor.type.dtype is not DType.float32:
+            raise CompileError(f"the cuda backend computes in float32 so far, not {tensor.type.dtype}")
+
+
+def elementwise(
+    backend: CudaBackend,
+    source: str,
+    kernel: str,
+    arguments: Sequence[tuple[Scalar, Any]],
+    count: int,
+    defines: dict[str, object] | None = None,
+) -> Step:
+    """A launch over `count` elements, which is the last argument."""
+    every = [*arguments, (Scalar.int64, count)]
+    return backend.launch(source, kernel, [blocks(count)], [THREADS], every, defines=defines)
+
+
+@lowering(Activation, ActivationBackward)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    op = node.op
+    assert isinstance(op, Activation | ActivationBackward)
+    kernel = "activation_forward" if isinstance(op, Activation) else "activation_backward"
+    arguments = [*pointers(*inputs, *outputs), (Scalar.float32, op.parameter or 0.0)]
+    defines: dict[str, object] = {"KIND": activation_code(op.kind)}
+    return elementwise(backend, SOURCE, kernel, arguments, outputs[0].type.size, defines)
+
+
+@lowering(Add)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    return elementwise(backend, SOURCE, "add", pointers(*inputs, *outputs), outputs[0].type.size)
+
+
+@lowering(Scale)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    op = node.op
+    assert isinstance(op, Scale)
+    arguments = [*pointers(*inputs, *outputs), (Scalar.float64, op.factor)]
+    return elementwise(backend, SOURCE, "scale", arguments, outputs[0].type.size)
+
+
+@lowering(Cast)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    defines: dict[str, object] = {"FROM": c_type(inputs[0].type.dtype), "TO": c_type(outputs[0].type.dtype)}
+    return elementwise(backend, SOURCE, "cast", places(*inputs, *outputs), outputs[0].type.size, defines)
+
+
+@lowering(Full)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    op = node.op
+    assert isinstance(op, Full)
+    arguments = [*places(*outputs), (Scalar.float64, op.value)]
+    defines: dict[str, object] = {"T": c_type(outputs[0].type.dtype)}
+    return elementwise(backend, SOURCE, "fill", arguments, outputs[0].type.size, defines)

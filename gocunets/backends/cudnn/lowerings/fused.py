@@ -1,0 +1,170 @@
+"""The fused ops: small-channel convolutions, the loss, the end of the backward pass, the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gocudnn_py.cuda import Scalar
+
+from ....errors import CompileError
+from ....graph import Node
+from ....ops.data import GatherBatch
+from ....types import TensorType
+from .. import tiling
+from ..backend import CudaBackend, Step, Tensor
+from ..fused import FinishGradients, FusedBackwardData, FusedConvolution, Geometry, PartialFilterGradient, SoftmaxLoss
+from ..registry import lowering
+from .elementwise import activation_code
+
+SOURCE = "small_convolution.cu"
+SINGLE = tiling.Tiling(0, 0, 1, 64, 0)  # of the kernels for a window that is the whole input
+FINISH_WIDTH = 64  # elements a block of finish_gradients
+GRADIENT = np.dtype(
+    [("source", "u8"), ("target", "u8"), ("count", "i8"), ("stride", "i8"), ("parts", "i8"), ("first_block", "i8")]
+)
+
+
+@lowering(FusedConvolution)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    op = node.op
+    assert isinstance(op, FusedConvolution)
+    images = inputs[0].type.shape[0]
+    tiles = tiling.forward(op.geometry, images, backend.shared_limit)
+    names = {"FORWARD": 1, "BLOCK_K": tiles.block, "THREAD_K": tiles.thread, "LANES": tiles.lanes}
+    names |= {"HAS_BIAS": int(len(inputs) > 2)}
+    arguments = [*map(_pointer, (inputs[0], inputs[1], inputs[-1], outputs[0])), (Scalar.float32, op.parameter or 0.0)]
+    return backend.launch(
+        SOURCE,
+        "convolution_forward",
+        [images, op.geometry.filters // tiles.block],
+        [tiles.threads],
+        arguments,
+        defines=_defines(op.geometry, op.kind, tiles) | names,
+        shared=tiles.shared,
+    )
+
+
+@lowering(FusedBackwardData)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    op = node.op
+    assert isinstance(op, FusedBackwardData)
+    images = inputs[0].type.shape[0]
+    arguments = [*map(_pointer, (inputs[0], inputs[1], inputs[-1], outputs[0])), (Scalar.float32, op.parameter or 0.0)]
+    if op.geometry.whole:
+        tiles = SINGLE
+        defines = _defines(op.geometry, op.kind, tiles) | {"BACKWARD_DATA_SINGLE": 1}
+        grid = [images, -(-op.geometry.taps // tiles.threads)]
+        return backend.launch(
+            SOURCE, "convolution_backward_data_single", grid, [tiles.threads], arguments, defines=defines
+        )
+    tiles = tiling.backward_data(op.geometry, images, backend.shared_limit)
+    (low_h, rows), (low_w, columns) = tiling.reached(op.geometry)
+    names = {"BACKWARD_DATA": 1, "BLOCK_C": tiles.block, "THREAD_C": tiles.thread, "LANES": tiles.lanes}
+    names |= {"GRAD_LOW_H": low_h, "GRAD_LOW_W": low_w, "GRAD_H": rows, "GRAD_W": columns}
+    return backend.launch(
+        SOURCE,
+        "convolution_backward_data",
+        [images, op.geometry.channels // tiles.block],
+        [tiles.threads],
+        arguments,
+        defines=_defines(op.geometry, op.kind, tiles) | names,
+        shared=tiles.shared,
+    )
+
+
+@lowering(PartialFilterGradient)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    op = node.op
+    assert isinstance(op, PartialFilterGradient)
+    geometry, images = op.geometry, inputs[0].type.shape[0]
+    arguments = [*map(_pointer, (*inputs, outputs[0])), (Scalar.int32, images), (Scalar.int32, op.parts)]
+    if geometry.whole:
+        tiles = SINGLE
+        names: dict[str, object] = {"BACKWARD_FILTER_SINGLE": 1}
+        kernel, grid = "convolution_backward_filter_single", [op.parts, -(-geometry.taps // tiles.threads)]
+    else:
+        tiles = tiling.backward_filter(geometry, op.parts, backend.shared_limit)
+        names = {"BACKWARD_FILTER": 1, "BLOCK_C": tiles.block, "THREAD_K": tiles.thread, "LANES": tiles.lanes}
+        names |= {"BLOCK_K": tiles.filters}
+        kernel = "convolution_backward_filter"
+        grid = [op.parts, geometry.channels // tiles.block, geometry.filters // tiles.filters]
+    defines = _defines(geometry, "identity", tiles) | names
+    return backend.launch(SOURCE, kernel, grid, [tiles.threads], arguments, defines=defines, shared=tiles.shared)
+
+
+@lowering(FinishGradients)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    op = node.op
+    assert isinstance(op, FinishGradients)
+    if inputs[0].pointer != outputs[0].pointer:
+        raise CompileError("the step state is not updated in place; compile with share=True")
+    complete = inputs[2 + op.sources :]
+    table = np.zeros(len(op.gradients) + len(complete), GRADIENT)
+    first = 0
+    for row, gradient, target in zip(table, op.gradients, outputs[1:], strict=False):
+        source = inputs[2 + gradient.source]
+        row["source"], row["target"] = source.pointer + 4 * gradient.offset, target.pointer
+        row["count"], (row["parts"], row["stride"]) = target.type.size, source.type.shape
+    for row, tensor in zip(table[len(op.gradients) :], complete, strict=True):
+        row["source"] = row["target"] = tensor.pointer
+        row["count"], row["parts"] = tensor.type.size, 1
+    for row in table:
+        row["first_block"], first = first, first - (-int(row["count"]) // FINISH_WIDTH)
+    held = backend.allocate(table.nbytes)
+    held.upload(table)
+    arguments: list[tuple[Scalar, Any]] = [
+        (Scalar.pointer, held),
+        (Scalar.int32, len(table)),
+        _pointer(inputs[1]),
+        _pointer(outputs[0]),
+    ]
+    return backend.launch("finish.cu", "finish_gradients", [first], [256], arguments)
+
+
+@lowering(SoftmaxLoss)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    logits = inputs[0].type
+    arguments = [*map(_pointer, (*inputs, *outputs)), (Scalar.int32, logits.shape[0])]
+    return backend.launch(
+        "softmax_loss.cu", "softmax_loss", [1], [256], arguments, defines={"CLASSES": logits.shape[1]}
+    )
+
+
+@lowering(GatherBatch)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    op = node.op
+    assert isinstance(op, GatherBatch)
+    images, targets = inputs[1].type, inputs[2].type
+    size = images.shape[0]
+    defines = {
+        "IMAGE": _c_type(images),
+        "SIZE": f"{size}ull",
+        "HALF": max(1, -(-(size - 1).bit_length() // 2)),
+        "PIXELS": images.size // size,
+        "TARGET_BYTES": targets.nbytes // size,
+    }
+    arguments = [*map(_pointer, (*inputs, *outputs)), (Scalar.float32, op.scale), (Scalar.float32, op.mean)]
+    return backend.launch("gather.cu", "gather_batch", [op.batch], [256], arguments, defines=defines)
+
+
+def _c_type(type: TensorType) -> str:
+    names = {"uint8": "unsigned char", "float32": "float", "float64": "double"}
+    if type.dtype not in names:
+        raise CompileError(f"the cuda backend gathers no {type.dtype} images")
+    return names[type.dtype]
+
+
+def _pointer(tensor: Any) -> tuple[Scalar, Any]:
+    return Scalar.pointer, tensor
+
+
+def _defines(geometry: Geometry, kind: str, tiles: tiling.Tiling) -> dict[str, object]:
+    output = geometry.output
+    names: dict[str, object] = {"C": geometry.channels, "H": geometry.height, "W": geometry.width}
+    names |= {"K": geometry.filters, "R": geometry.kernel[0], "S": geometry.kernel[1], "OH": output[0], "OW": output[1]}
+    for name, pair in (("STRIDE", geometry.stride), ("PAD", geometry.padding), ("DILATION", geometry.dilation)):
+        names |= {f"{name}_H": pair[0], f"{name}_W": pair[1]}
+    return names | {"KIND": activation_code(kind), "THREADS": tiles.threads}

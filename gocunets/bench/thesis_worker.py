@@ -1,0 +1,120 @@
+"""One peer in a process of its own: `python -m gocunets.bench.thesis_worker PEER EPOCHS BATCH...`.
+
+All: the thesis's network, strict float32, Adam with L1 and L2, the data on the card, a new order each epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Epoch = Callable[[], None]
+SIZE = 60_000
+L1, L2, RATE = 1e-5, 1e-4, 1e-3
+EAGER_STEPS = 600  # steps of an epoch that eager PyTorch makes; the epoch is reckoned from them
+
+
+def our_epoch(batch: int) -> tuple[Epoch, float]:
+    """An epoch of `fit`, which puts the data on the card."""
+    from gocunets import Network, optim, zoo
+
+    images, labels = _data()
+    network = Network(zoo.thesis_network(), (1, 28, 28)).compile(optimizer=optim.Adam(RATE, L1, L2), device="cuda")
+
+    def epoch() -> None:
+        network.fit((images, labels), epochs=1, batch=batch)
+        network.compiled.backend.synchronize()
+
+    return epoch, 1.0
+
+
+def torch_epoch(batch: int, captured: bool) -> tuple[Epoch, float]:
+    """PyTorch with its fused Adam; `captured` replays one CUDA graph a step."""
+    import torch
+
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    step, order, cursor = _torch_step(torch, batch)
+    steps = SIZE // batch if captured else min(SIZE // batch, EAGER_STEPS)
+    once = _capture(torch, step) if captured else step
+
+    def epoch() -> None:
+        order.copy_(torch.randperm(SIZE, device="cuda"))
+        cursor.zero_()
+        for _ in range(steps):
+            once()
+        torch.cuda.synchronize()
+
+    return epoch, SIZE / batch / steps
+
+
+def _torch_step(torch: Any, batch: int) -> tuple[Epoch, Any, Any]:
+    nn = torch.nn
+    images, labels = (torch.from_numpy(array).cuda() for array in _data())
+    layers: list[Any] = []
+    for channels, padding in ((1, 6), (20, 4), (20, 4)):
+        layers += [nn.Conv2d(channels, 20, 4, stride=2, padding=padding, dilation=3), nn.LeakyReLU(0.01)]
+    network = nn.Sequential(*layers, nn.Conv2d(20, 10, 4), nn.Flatten()).cuda()
+    parameters = list(network.parameters())
+    plain = [parameter.detach() for parameter in parameters]
+    optimizer = torch.optim.Adam(parameters, RATE, weight_decay=L2, fused=True, capturable=True)
+    order, within = torch.randperm(SIZE, device="cuda"), torch.arange(batch, device="cuda")
+    cursor = torch.zeros((), dtype=torch.int64, device="cuda")
+
+    def step() -> None:
+        chosen = order[(cursor + within) % SIZE]
+        optimizer.zero_grad(set_to_none=False)
+        nn.functional.cross_entropy(network(images[chosen]), labels[chosen]).backward()
+        torch._foreach_add_([p.grad for p in parameters], torch._foreach_sign(plain), alpha=L1)
+        optimizer.step()
+        cursor.add_(batch)
+
+    return step, order, cursor
+
+
+def _capture(torch: Any, step: Epoch) -> Epoch:
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(5):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+
+    def replay(held: Epoch = step) -> None:  # the graph does not hold the tensors that the step made
+        graph.replay()
+
+    return replay
+
+
+def _data() -> tuple[np.ndarray, np.ndarray]:
+    """Images as a network sees them, and labels: random, since only time is measured."""
+    random = np.random.default_rng(0)
+    return random.standard_normal((SIZE, 1, 28, 28), np.float32), random.integers(0, 10, SIZE)
+
+
+def main(peer: str, epochs: int, batches: list[int]) -> None:
+    """Print the median seconds an epoch for each batch size as JSON."""
+    seconds = {}
+    for batch in batches:
+        epoch, scale = our_epoch(batch) if peer == "gocunets" else torch_epoch(batch, peer == "torch-captured")
+        epoch()
+        times = []
+        for _ in range(epochs):
+            started = time.perf_counter()
+            epoch()
+            times.append(scale * (time.perf_counter() - started))
+        seconds[batch] = statistics.median(times)
+    print(json.dumps(seconds))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), [int(batch) for batch in sys.argv[3:]])

@@ -1,0 +1,1 @@
+"""Passes over a graph: gradient, precision, layout, memory."""

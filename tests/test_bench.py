@@ -1,0 +1,88 @@
+"""The benchmark: that it runs without the peer and prints its table, not what it measures."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gocunets.bench import cpu, cpu_worker
+from gocunets.cli import main
+from gocunets.errors import GocunetsError
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without PyTorch, whose processes find the package."""
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torch" else find_spec(name))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+
+
+def measured_by(times: dict[str, list[float]]) -> Callable[..., float]:
+    return lambda peer, batch, seconds, threads: times[peer].pop(0)
+
+
+def test_a_run_without_the_peer() -> None:
+    (row,) = cpu.run([2], rounds=1, seconds=0)
+    assert (row.batch, row.peer, row.ratio) == (2, None, None)
+    assert 0 < row.ours < 1000
+
+
+def test_the_median_and_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr(cpu, "_measure", measured_by({"gocunets": [9.0, 2.0, 3.0], "torch": [4.0, 1.0, 6.0]}))
+    (row,) = cpu.run([10], rounds=3)
+    assert (row.ours, row.peer, row.ratio) == (3.0, 4.0, 0.75)
+
+
+def test_a_peer_that_fails() -> None:
+    with pytest.raises(GocunetsError, match=r"fails at batch 0 could not be measured: .*"):
+        cpu._measure("fails", 0, 0, 1)
+
+
+def test_a_measurement_waits_for_ten_steps() -> None:
+    steps: list[int] = []
+    assert cpu_worker.median_milliseconds(lambda: steps.append(1), 0) >= 0
+    assert len(steps) == cpu_worker.WARM_UP + 10
+
+
+def test_a_step_of_ours_trains() -> None:
+    step: Any = cpu_worker.our_step(3)
+    first = step()
+    for _ in range(20):
+        last = step()
+    assert last < first
+
+
+def test_the_machine_is_named() -> None:
+    assert re.search(r"\S.*; Python 3\.\d+\.\S+, NumPy \d+\.\d+\S*$", cpu.machine())
+
+
+def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "cpu", "--batches", "1,3", "--rounds", "1", "--seconds", "0"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith(f"{cpu.machine()}; 1 thread\n")
+    rows = re.findall(r"^│ +(\d+) │ +([\d.]+) │ +(.+?) │ +(\S+) │$", output, re.MULTILINE)
+    assert [(batch, peer, ratio) for batch, _, peer, ratio in rows] == [
+        ("1", "not installed", "-"),
+        ("3", "not installed", "-"),
+    ]
+
+
+def test_the_command_beside_a_peer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cpu, "run", lambda *args, **kwargs: [cpu.Row(10, 3.0, 4.0)])
+    assert main(["bench", "cpu", "--batches", "10", "--threads", "2"]) == 0
+    output = capsys.readouterr().out
+    assert "; 2 threads\n" in output
+    assert re.search(r"│ +10 │ +3\.00 │ +4\.00 │ +0\.75 │", output)
+
+
+def test_the_worker_prints_its_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    cpu_worker.main("gocunets", 1, 0.0, 1)
+    assert re.fullmatch(r'\{"milliseconds": [\d.]+\}\n', capsys.readouterr().out)
