@@ -6,6 +6,7 @@ GocudnnError
 ├── VersionMismatch      libraries of different versions or CUDA majors in one process
 ├── NoDevice             no NVIDIA driver, or no GPU
 ├── UnusableResource     an object that is closed, or was made before a fork
+├── GraphRefused         cuDNN refuses an operation of a graph, or has no engine for it: .operation .reasons
 └── StatusError          what a library answered: .function .status .name .library_message
     ├── CudnnError
     │   ├── SetupFailed        1xxx: not initialised, sub-libraries, licence
@@ -57,6 +58,18 @@ class NoDevice(GocudnnError):
 
 class UnusableResource(GocudnnError):
     """An object that is closed, or was made before a fork."""
+
+
+class GraphRefused(GocudnnError):
+    """cuDNN refuses an operation of an operation graph, or has no engine that does the whole of it.
+
+    `operation` is the one that was refused, as text, empty when each is well and only no engine was found;
+    `reasons` are the library's own words, one for each engine that was tried.
+    """
+
+    def __init__(self, message: str, operation: str = "", reasons: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.operation, self.reasons = operation, tuple(reasons)
 
 
 class StatusError(GocudnnError):

@@ -8,6 +8,7 @@ from typing import Any
 
 import gocudnn_py.driver as driver
 from gocudnn_py.errors import LibraryNotFound, NoDevice
+from gocudnn_py.resource import Resource
 
 NO_TIMING = 2  # CU_EVENT_DISABLE_TIMING
 
@@ -81,22 +82,38 @@ class Stream:
         return f"Stream({self.handle:#x} on {self.device})"
 
 
-class Event:
-    """A point in a stream's work that other streams can wait for."""
+class Event(Resource):
+    """A point in a stream's work that other streams can wait for, and with `timing` the time when it was reached."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, *, timing: bool = False) -> None:
         device.make_current()
-        self.device = device
-        self._event = ctypes.c_void_p()
-        driver.call("cuEventCreate", ctypes.byref(self._event), NO_TIMING)
+        made = ctypes.c_void_p()
+        driver.call("cuEventCreate", ctypes.byref(made), 0 if timing else NO_TIMING)
+        super().__init__(made.value or 0, _destroy_event, device=device.ordinal)
 
     def record(self, stream: Stream) -> None:
         """Mark what the stream has been given so far."""
-        driver.call("cuEventRecord", self._event, ctypes.c_void_p(stream.handle))
+        driver.call("cuEventRecord", ctypes.c_void_p(self.handle), ctypes.c_void_p(stream.handle))
 
     def hold(self, stream: Stream) -> None:
         """Let the stream's further work wait for the mark."""
-        driver.call("cuStreamWaitEvent", ctypes.c_void_p(stream.handle), self._event, 0)
+        driver.call("cuStreamWaitEvent", ctypes.c_void_p(stream.handle), ctypes.c_void_p(self.handle), 0)
+
+    def synchronize(self) -> None:
+        """Wait until the mark is reached."""
+        driver.call("cuEventSynchronize", ctypes.c_void_p(self.handle))
+
+    def milliseconds_since(self, start: Event) -> float:
+        """The time between two marks, waiting for this one; both events need `timing`. Raises CudaError."""
+        self.synchronize()
+        milliseconds = ctypes.c_float()
+        handles = ctypes.c_void_p(start.handle), ctypes.c_void_p(self.handle)
+        driver.call("cuEventElapsedTime", ctypes.byref(milliseconds), *handles)
+        return milliseconds.value
+
+
+def _destroy_event(handle: int) -> None:
+    driver.call("cuEventDestroy_v2", ctypes.c_void_p(handle))
 
 
 @functools.cache

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
-from gocudnn_py import driver
+from gocudnn_py import disk, driver
 from gocudnn_py.cuda.device import Device, Stream
 from gocudnn_py.cuda.memory import DeviceBuffer
 
@@ -107,30 +103,18 @@ class Launch:
 
 def cached_cubin(source: str, architecture: str) -> bytes:
     """The cubin of a source for an architecture, from the disk or compiled and kept there."""
+    from cuda.bindings import nvrtc
     from cuda.core import Program, ProgramOptions
 
-    path = cache_folder() / f"{_key(source, architecture)}.cubin"
-    kept = _read(path)
+    _, major, minor = nvrtc.nvrtcVersion()
+    path = disk.cache_folder("kernels") / f"{disk.key(architecture, major, minor, source)}.cubin"
+    kept = disk.read(path)
     if kept is not None:
         return kept
     options = ProgramOptions(arch=architecture, std="c++17", include_path=_include_paths())
     cubin = bytes(Program(source, "c++", options).compile("cubin").code)
-    _write(path, cubin)
+    disk.write(path, cubin)
     return cubin
-
-
-def cache_folder() -> Path:
-    """Where cubins are kept: $GOCUDNN_CACHE, or gocudnn_py in the user's cache."""
-    named = os.environ.get("GOCUDNN_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(named) if named else base / "gocudnn_py" / "kernels"
-
-
-def _key(source: str, architecture: str) -> str:
-    from cuda.bindings import nvrtc
-
-    _, major, minor = nvrtc.nvrtcVersion()
-    return hashlib.sha256(f"{architecture} {major}.{minor} {source}".encode()).hexdigest()
 
 
 def _include_paths() -> list[str]:
@@ -139,27 +123,6 @@ def _include_paths() -> list[str]:
 
     found = find_nvidia_header_directory("cudart")
     return [found] if found else []
-
-
-def _read(path: Path) -> bytes | None:
-    """A kept file's content; None when there is none or it is not whole."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    digest, cubin = content[:32], content[32:]
-    return cubin if hashlib.sha256(cubin).digest() == digest else None
-
-
-def _write(path: Path, cubin: bytes) -> None:
-    """Keep a cubin; a cache that cannot be written costs only the next compilation."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(cubin).digest() + cubin)
-        os.replace(file.name, path)
-    except OSError:
-        return
 
 
 def _plain(kernel: Kernel, index: int, scalar: Scalar, value: Any) -> Any:
