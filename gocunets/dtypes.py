@@ -32,9 +32,14 @@ class DType(StrEnum):
         return self in (DType.float16, DType.bfloat16, DType.float32, DType.float64)
 
     def numpy(self) -> np.dtype[np.generic]:
-        """The NumPy dtype. Raises TypeError for bfloat16, which NumPy has not."""
+        """The NumPy dtype; bfloat16's is that of ml_dtypes, which the CUDA extras bring. Raises TypeError without."""
         if self is DType.bfloat16:
-            raise TypeError("bfloat16 has no NumPy dtype; it runs on a CUDA device")
+            try:
+                from ml_dtypes import bfloat16
+            except ImportError:
+                raise TypeError("bfloat16 arrays need ml_dtypes: pip install 'gocunets[cu13]'") from None
+            narrow: np.dtype[np.generic] = np.dtype(bfloat16)
+            return narrow
         return np.dtype(self.value)
 
     @staticmethod

@@ -296,8 +296,8 @@ class Network:
             program.run()
 
     def normalise(self, x: Array, normalization: Normalization | None) -> Array:
-        """A batch in the compute dtype, normalised when there is a normalisation."""
-        return self._cast(x) if normalization is None else normalization.apply(x, self.policy.compute.numpy())
+        """A batch in the parameters' dtype, which the program takes, normalised when there is a normalisation."""
+        return self._cast(x) if normalization is None else normalization.apply(x, self.policy.parameter.numpy())
 
     def _prepare(self, x: Array, target: Array, kind: str) -> Program:
         self._active = None  # the step state is written anew: what a forward began cannot go on
@@ -323,7 +323,7 @@ class Network:
                 yield program, valid
 
     def _cast(self, x: Array) -> Array:
-        return np.asarray(x).astype(self.policy.compute.numpy(), copy=False)
+        return np.asarray(x).astype(self.policy.parameter.numpy(), copy=False)
 
     def _check_data(self, x: Array, target: Array) -> None:
         if x.shape[1:] != self.input_shape:

@@ -11,7 +11,7 @@ from .graph import Graph, Mode, Value
 from .losses import Loss
 from .ops.base import one
 from .ops.data import GatherBatch
-from .ops.elementwise import copy
+from .ops.elementwise import copy, scale
 from .ops.loss import masked_mean
 from .ops.update import AdvanceStep, FlagNonFinite, UnlessFlagged, Update
 from .optim import Optimizer
@@ -92,14 +92,16 @@ def trace_loss(
     return apply_policy(graph, policy)
 
 
-def add_training(graph: Graph, groups: Sequence[ParameterGroup]) -> dict[State, Value]:
+def add_training(graph: Graph, groups: Sequence[ParameterGroup], loss_scale: float = 1.0) -> dict[State, Value]:
     """Append the backward pass and the update; returns each parameter's gradient.
 
     Outputs `gradient/<name>` are added for every parameter.
     """
     graph.phase = "backward"
     parameters = [parameter for group in groups for parameter in group.parameters]
-    raw = gradient(graph, graph.outputs["loss"], [graph.read(parameter) for parameter in parameters])
+    raw = gradient(graph, graph.outputs["loss"], [graph.read(parameter) for parameter in parameters], loss_scale)
+    if loss_scale != 1.0:
+        raw = [scale(value, 1.0 / loss_scale) for value in raw]
     gradients = {p: _own(graph, value, raw[:i]) for i, (p, value) in enumerate(zip(parameters, raw, strict=True))}
     for parameter, value in gradients.items():
         graph.output(f"gradient/{parameter.name}", value)

@@ -15,7 +15,7 @@ from gocunets.backends.numpy import NumpyBackend
 from gocunets.ops import Op
 from gocunets.ops.shape import Slice
 from gocunets.passes.layout import apply_layout
-from tests.cases import CASES, DIFFERENTIABLE, Array, Arrays, Case, absolute, arrays, expected, magnitudes
+from tests.cases import CASES, DIFFERENTIABLE, Array, Arrays, Case, absolute, arrays, expected, magnitudes, rounded
 from tests.convnetgo.bound import assert_within
 from tests.running import differentiate, run
 
@@ -60,25 +60,25 @@ def backward(
     return list(run(graph, backend, feeds, valid=case.valid).values())
 
 
-def dys_of(case: Case) -> Arrays:
-    """A dy for each output that gets one."""
+def dys_of(case: Case, dtype: DType = DType.float32) -> Arrays:
+    """A dy for each output that gets one, rounded to a dtype."""
     rng = np.random.default_rng(99)
     shapes = [expected(case)[i].shape for i in case.seeded]
-    return tuple(rng.standard_normal(shape).astype(np.float32).astype(np.float64) for shape in shapes)
+    return tuple(rng.standard_normal(shape).astype(dtype.numpy()).astype(np.float64) for shape in shapes)
 
 
-def assert_outputs(case: Case, outputs: list[Array]) -> None:
-    """Each output within the bound of its own dtype, or exactly right."""
-    for y, right, size in zip(outputs, expected(case), magnitudes(case), strict=True):
-        if case.exact or y.dtype.kind != "f":
+def assert_outputs(case: Case, outputs: list[Array], dtype: DType = DType.float32) -> None:
+    """Each output within the bound of its own dtype, or exactly right; inputs are rounded to `dtype`."""
+    for y, right, size in zip(outputs, expected(case, dtype), magnitudes(case, dtype), strict=True):
+        if case.exact or not DType.of(y.dtype).is_float:
             np.testing.assert_array_equal(y, right.astype(y.dtype))
         else:
             assert_within(y, right, size, case.terms, y.dtype)
 
 
-def assert_gradients(case: Case, dxs: list[Array]) -> None:
+def assert_gradients(case: Case, dxs: list[Array], dtype: DType = DType.float32) -> None:
     """Each gradient within the bound around the one in float64, which test_gradient.py checks numerically."""
-    oracle, inputs, dys = NumpyBackend(), arrays(case), dys_of(case)
+    oracle, inputs, dys = NumpyBackend(), rounded(case, dtype), dys_of(case, dtype)
     right = backward(case, oracle, DType.float64, inputs, dys)
     if case.backward_magnitude == "absolute":
         sizes = backward(case, oracle, DType.float64, absolute(inputs), absolute(dys))

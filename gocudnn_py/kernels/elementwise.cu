@@ -17,12 +17,12 @@ extern "C" __global__ void activation_backward(const T* y, const T* dy, T* dx, f
 
 extern "C" __global__ void add(const T* a, const T* b, T* y, long long count)
 {
-    FOR_EACH(i, count) y[i] = a[i] + b[i];
+    FOR_EACH(i, count) y[i] = static_cast<float>(a[i]) + static_cast<float>(b[i]);
 }
 
 extern "C" __global__ void scale(const T* x, T* y, double factor, long long count)
 {
-    FOR_EACH(i, count) y[i] = static_cast<T>(factor) * x[i];
+    FOR_EACH(i, count) y[i] = static_cast<float>(factor) * static_cast<float>(x[i]);
 }
 
 extern "C" __global__ void fill(T* y, double value, long long count)

@@ -1,5 +1,7 @@
 // What all kernels share: the element type, the loop over the grid, the sum over a block.
 
+#include "number.cuh"
+
 #ifndef T
 #define T float
 #endif

@@ -8,13 +8,17 @@ from ..dtypes import DType
 from ..graph import Graph, Node, Value
 from ..ops.elementwise import Cast, cast
 
+LOSS_SCALE = 1024.0
+"""Of float16, whose smallest number is 6e-8: the gradients of a mean over a batch come near it."""
+
 
 @dataclass(frozen=True)
 class DtypePolicy:
     """Parameters and moments are kept in `parameter`; layers compute in `compute`, sums in `accumulate`.
 
     Losses, softmax, statistics and optimizers run in `full`, at least float32. `math` says whether
-    float32 products may be rounded to TF32 on a CUDA device.
+    float32 products may be rounded to TF32 on a CUDA device. Gradients flow backwards times `loss_scale`, a
+    power of two that keeps small ones from vanishing in float16, and are divided by it before the update.
     """
 
     parameter: DType = DType.float32
@@ -22,6 +26,7 @@ class DtypePolicy:
     accumulate: DType = DType.float32
     output: DType = DType.float32
     math: str = "fma"
+    loss_scale: float = 1.0
 
     @property
     def full(self) -> DType:
@@ -37,7 +42,7 @@ class DtypePolicy:
         if math not in ("fma", "tf32"):
             raise ValueError(f"math {math!r} is neither fma nor tf32")
         wide = DType.float64 if compute is DType.float64 else DType.float32
-        return DtypePolicy(wide, compute, wide, wide, math)
+        return DtypePolicy(wide, compute, wide, wide, math, LOSS_SCALE if compute is DType.float16 else 1.0)
 
 
 def apply_policy(graph: Graph, policy: DtypePolicy) -> Graph:

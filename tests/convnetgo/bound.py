@@ -11,6 +11,8 @@ from numpy.typing import DTypeLike, NDArray
 
 def unit_roundoff(dtype: DTypeLike) -> float:
     """Return u, half the distance from 1 to the next number."""
+    if np.dtype(dtype).name == "bfloat16":
+        return 2.0**-8  # NumPy's finfo knows only its own types
     return float(np.finfo(dtype).eps) / 2
 
 

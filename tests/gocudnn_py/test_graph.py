@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gocudnn_py.cudnn.graph import Graph, PointwiseMode, Policy, ReduceTensorOp, Tensor, channels_last
+from gocudnn_py.cudnn.graph import Graph, PointwiseMode, ReduceTensorOp, Tensor, channels_last
 from gocunets import convnetgo
 from tests.gocudnn_py.conftest import ROOT, Run
 from tests.gocudnn_py.without_gpu import GPUS, STUB

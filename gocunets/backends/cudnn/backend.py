@@ -22,6 +22,7 @@ from .registry import LOWERINGS
 
 Array = npt.NDArray[Any]
 Step = Callable[[], None]
+COMPUTED = (DType.float32, DType.float16, DType.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,10 @@ class CudaBackend:
         self._modules: dict[tuple[str, tuple[tuple[str, object], ...]], Module] = {}
 
     def check_policy(self, policy: DtypePolicy) -> None:
-        """Raise CompileError for what has no kernels yet."""
-        if policy.compute is not DType.float32 or policy.parameter is not DType.float32:
-            raise CompileError(f"the cuda device computes in float32 so far, not {policy.compute}")
+        """Raise CompileError for what has no kernels."""
+        if policy.compute not in COMPUTED or policy.parameter is not DType.float32:
+            names = ", ".join(COMPUTED)
+            raise CompileError(f"the cuda device computes in {names} with float32 parameters, not {policy.compute}")
         if policy.math != "fma":
             raise CompileError(f"the cuda device computes with fma so far, not {policy.math}")
 

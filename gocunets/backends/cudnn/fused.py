@@ -114,9 +114,10 @@ class FinishGradients(Op):
 
 @dataclass(frozen=True)
 class SoftmaxLoss(Op):
-    """Cross-entropy whole: inputs logits, labels, step state; outputs mean loss, right answers, dlogits."""
+    """Cross-entropy whole: inputs logits, labels, step state; outputs mean loss, right answers, dlogits times scale."""
 
     name: ClassVar[str] = "cuda.softmax_loss"
+    scale: float = 1.0
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
         return TensorType((), DType.float32), TensorType((), DType.int64), inputs[0]

@@ -139,10 +139,11 @@ class _Fusion:
                 continue
             group = self._loss_group(node, logits, labels)
             if group is not None:
-                mean, count, *_, backward = group
+                mean, count, seed, *_, backward = group
                 step = mean.inputs[1]
+                assert isinstance(seed.op, Full)
                 outputs = (mean.outputs[0], count.outputs[0], backward.outputs[0])
-                self._replace([node, *group], SoftmaxLoss(), (logits, labels, step), outputs, at=node)
+                self._replace([node, *group], SoftmaxLoss(seed.op.value), (logits, labels, step), outputs, at=node)
 
     def _loss_group(self, node: Node, logits: Value, labels: Value) -> list[Node] | None:
         users = self.graph.consumers()
@@ -156,7 +157,7 @@ class _Fusion:
         if spread is None or not isinstance(spread.op, MaskedMeanBackward):
             return None
         seed = spread.inputs[0].node
-        if seed is None or not isinstance(seed.op, Full) or seed.op.value != 1.0:
+        if seed is None or not isinstance(seed.op, Full):
             return None
         inner = [losses, probabilities, spread.outputs[0], seed.outputs[0]]
         alone = all(value not in self.wanted and len(users.get(value, ())) == 1 for value in inner)

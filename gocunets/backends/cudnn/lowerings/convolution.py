@@ -18,7 +18,7 @@ from ....ops.conv import (
 )
 from ..backend import CudaBackend, Step, Tensor
 from ..registry import lowering
-from .elementwise import THREADS, elementwise, pointers
+from .elementwise import THREADS, element, elementwise, places
 
 SOURCE = "convolution.cu"
 
@@ -46,30 +46,30 @@ def _defines(op: Any, x: Sequence[int], w: Sequence[int], y: Sequence[int]) -> d
 
 
 def _bias(inputs: Sequence[Tensor]) -> tuple[Scalar, Any]:
-    return pointers(inputs[2])[0] if len(inputs) > 2 else (Scalar.pointer, 0)
+    return places(inputs[2])[0] if len(inputs) > 2 else (Scalar.pointer, 0)
 
 
 @lowering(Convolution)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     x, w, y = inputs[0], inputs[1], outputs[0]
-    defines = _defines(node.op, x.type.shape, w.type.shape, y.type.shape)
-    arguments = [*pointers(x, w), _bias(inputs), *pointers(y)]
+    defines = _defines(node.op, x.type.shape, w.type.shape, y.type.shape) | element(*inputs, y)
+    arguments = [*places(x, w), _bias(inputs), *places(y)]
     return elementwise(backend, SOURCE, "convolution_forward", arguments, y.type.size, defines)
 
 
 @lowering(ConvolutionBackwardData, TransposedConvolution)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     dy, w, dx = inputs[0], inputs[1], outputs[0]
-    defines = _defines(node.op, dx.type.shape, w.type.shape, dy.type.shape)
-    arguments = [*pointers(dy, w), _bias(inputs), *pointers(dx)]
+    defines = _defines(node.op, dx.type.shape, w.type.shape, dy.type.shape) | element(*inputs, dx)
+    arguments = [*places(dy, w), _bias(inputs), *places(dx)]
     return elementwise(backend, SOURCE, "convolution_backward_data", arguments, dx.type.size, defines)
 
 
 @lowering(ConvolutionBackwardFilter)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     x, dy, dw = inputs[0], inputs[1], outputs[0]
-    defines = _defines(node.op, x.type.shape, dw.type.shape, dy.type.shape)
-    arguments = [*pointers(x, dy, dw), (Scalar.int64, x.type.shape[0])]
+    defines = _defines(node.op, x.type.shape, dw.type.shape, dy.type.shape) | element(x, dy, dw)
+    arguments = [*places(x, dy, dw), (Scalar.int64, x.type.shape[0])]
     return backend.launch(SOURCE, "convolution_backward_filter", [dw.type.size], [THREADS], arguments, defines=defines)
 
 
@@ -81,5 +81,6 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
 
 def sum_of_channel(backend: CudaBackend, dy: Tensor, db: Tensor, sizes: tuple[int, int, int]) -> Step:
     """A launch that sums (samples, channels, plane) over all but the channels."""
-    arguments = [*pointers(dy, db), *((Scalar.int64, size) for size in sizes)]
-    return backend.launch("linear.cu", "sum_of_channel", [max(1, min(sizes[1], 65535))], [THREADS], arguments)
+    arguments = [*places(dy, db), *((Scalar.int64, size) for size in sizes)]
+    grid = [max(1, min(sizes[1], 65535))]
+    return backend.launch("linear.cu", "sum_of_channel", grid, [THREADS], arguments, defines=element(dy, db))

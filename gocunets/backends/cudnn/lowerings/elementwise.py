@@ -23,6 +23,8 @@ C_TYPES = {
     DType.uint8: "unsigned char",
     DType.int32: "int",
     DType.int64: "long long",
+    DType.float16: "float16",
+    DType.bfloat16: "bfloat16",
     DType.float32: "float",
     DType.float64: "double",
 }
@@ -39,15 +41,26 @@ def activation_code(kind: str) -> int:
 
 
 def c_type(dtype: DType) -> str:
-    """The C type of elements. Raises CompileError for those without kernels yet."""
+    """The C type of elements. Raises CompileError for those without kernels."""
     if dtype not in C_TYPES:
-        raise CompileError(f"the cuda backend has no kernels for {dtype} yet")
+        raise CompileError(f"the cuda backend has no kernels for {dtype}")
     return C_TYPES[dtype]
 
 
 def places(*tensors: Tensor) -> list[tuple[Scalar, Any]]:
     """Tensors as arguments of a kernel that is compiled for their types."""
     return [(Scalar.pointer, tensor) for tensor in tensors]
+
+
+def element(*tensors: Tensor) -> dict[str, object]:
+    """The define for a kernel over floating-point tensors of one type. Raises CompileError for others."""
+    dtypes = {tensor.type.dtype for tensor in tensors if tensor.type.dtype.is_float}
+    if len(dtypes) > 1:
+        raise CompileError(f"the cuda backend has no kernel over {' and '.join(sorted(dtypes))} together")
+    (dtype,) = dtypes
+    if dtype is DType.float64:
+        raise CompileError(f"the cuda backend computes in float32, float16 or bfloat16, not {dtype}")
+    return {} if dtype is DType.float32 else {"T": c_type(dtype)}
 
 
 def pointers(*tensors: Tensor) -> list[tuple[Scalar, Any]]:
@@ -60,7 +73,7 @@ def require_float32(*tensors: Tensor) -> None:
     """Raise CompileError for tensors of other floating-point types."""
     for tensor in tensors:
         if tensor.type.dtype.is_float and tensor.type.dtype is not DType.float32:
-            raise CompileError(f"the cuda backend computes in float32 so far, not {tensor.type.dtype}")
+            raise CompileError(f"this op runs in float32 on the cuda backend, not {tensor.type.dtype}")
 
 
 def elementwise(
@@ -81,22 +94,23 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     op = node.op
     assert isinstance(op, Activation | ActivationBackward)
     kernel = "activation_forward" if isinstance(op, Activation) else "activation_backward"
-    arguments = [*pointers(*inputs, *outputs), (Scalar.float32, op.parameter or 0.0)]
-    defines: dict[str, object] = {"KIND": activation_code(op.kind)}
+    arguments = [*places(*inputs, *outputs), (Scalar.float32, op.parameter or 0.0)]
+    defines = {"KIND": activation_code(op.kind)} | element(*inputs, *outputs)
     return elementwise(backend, SOURCE, kernel, arguments, outputs[0].type.size, defines)
 
 
 @lowering(Add)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
-    return elementwise(backend, SOURCE, "add", pointers(*inputs, *outputs), outputs[0].type.size)
+    defines = element(*inputs, *outputs)
+    return elementwise(backend, SOURCE, "add", places(*inputs, *outputs), outputs[0].type.size, defines)
 
 
 @lowering(Scale)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op = node.op
     assert isinstance(op, Scale)
-    arguments = [*pointers(*inputs, *outputs), (Scalar.float64, op.factor)]
-    return elementwise(backend, SOURCE, "scale", arguments, outputs[0].type.size)
+    arguments = [*places(*inputs, *outputs), (Scalar.float64, op.factor)]
+    return elementwise(backend, SOURCE, "scale", arguments, outputs[0].type.size, element(*inputs, *outputs))
 
 
 @lowering(Cast)

@@ -126,8 +126,9 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
 
 @lowering(SoftmaxLoss)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
-    logits = inputs[0].type
-    arguments = [*map(_pointer, (*inputs, *outputs)), (Scalar.int32, logits.shape[0])]
+    op, logits = node.op, inputs[0].type
+    assert isinstance(op, SoftmaxLoss)
+    arguments = [*map(_pointer, (*inputs, *outputs)), (Scalar.int32, logits.shape[0]), (Scalar.float32, op.scale)]
     return backend.launch(
         "softmax_loss.cu", "softmax_loss", [1], [256], arguments, defines={"CLASSES": logits.shape[1]}
     )

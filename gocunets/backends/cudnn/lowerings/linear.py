@@ -16,7 +16,7 @@ from ....ops.linear import (
 from ..backend import CudaBackend, Step, Tensor
 from ..registry import lowering
 from .convolution import sum_of_channel
-from .elementwise import pointers
+from .elementwise import element, places
 
 TILE = 16
 
@@ -63,7 +63,8 @@ def _multiply(
     """Y (rows, columns) = a (rows, inner) b (inner, columns) + bias, by the strides of a and b in elements."""
     rows, _, columns = sizes
     tiles = -(-rows // TILE) * -(-columns // TILE)
-    shift = [(Scalar.pointer, 0)] if bias is None else pointers(bias)
-    addresses = [*pointers(a, b), *shift, *pointers(y)]
+    shift = [(Scalar.pointer, 0)] if bias is None else places(bias)
+    addresses = [*places(a, b), *shift, *places(y)]
     numbers = [(Scalar.int64, number) for number in (*sizes, *a_strides, *b_strides)]
-    return backend.launch("linear.cu", "multiply", [max(1, min(tiles, 65535))], [TILE * TILE], [*addresses, *numbers])
+    grid, arguments = [max(1, min(tiles, 65535))], [*addresses, *numbers]
+    return backend.launch("linear.cu", "multiply", grid, [TILE * TILE], arguments, defines=element(a, b, y))

@@ -10,7 +10,7 @@ from ....ops.pool import AveragePool, AveragePoolBackward, MaxPool, MaxPoolBackw
 from ..backend import CudaBackend, Step, Tensor
 from ..registry import lowering
 from .convolution import axis_defines, three_axes
-from .elementwise import elementwise, pointers
+from .elementwise import element, elementwise, places
 
 KERNELS = {
     MaxPool: "max_pool_forward",
@@ -25,12 +25,13 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     op: Any = node.op
     first, result = inputs[0].type.shape, outputs[0].type.shape
     x, y = (result, first) if isinstance(op, MaxPoolBackward | AveragePoolBackward) else (first, result)
-    defines = {"INCLUDE_PADDING": int(getattr(op, "include_padding", False))} | axis_defines(
+    defines: dict[str, object] = {"INCLUDE_PADDING": int(getattr(op, "include_padding", False))} | axis_defines(
         X=three_axes(x[2:], 1),
         Y=three_axes(y[2:], 1),
         W=three_axes(op.window, 1),
         S=three_axes(op.stride, 1),
         P=three_axes(op.padding, 0),
     )
-    arguments = pointers(*inputs, *outputs)
+    defines |= element(*inputs, *outputs)
+    arguments = places(*inputs, *outputs)
     return elementwise(backend, "pooling.cu", KERNELS[type(op)], arguments, outputs[0].type.size, defines)

@@ -10,7 +10,7 @@ from ....graph import Node
 from ....ops.random import Dropout, DropoutBackward
 from ..backend import CudaBackend, Step, Tensor
 from ..registry import lowering
-from .elementwise import THREADS, blocks, pointers
+from .elementwise import THREADS, blocks, element, places
 
 SOURCE = "random.cu"
 
@@ -21,13 +21,14 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     assert isinstance(op, Dropout)
     count = inputs[0].type.size
     arguments = [
-        *pointers(*inputs, *outputs),
+        *places(*inputs, *outputs),
         (Scalar.int64, count),
         (Scalar.uint32, op.node),
         (Scalar.uint32, int(op.rate * 2**32)),
         (Scalar.float32, 1 - op.rate),
     ]
-    return backend.launch(SOURCE, "dropout_forward", [blocks(-(-count // 4))], [THREADS], arguments)
+    grid, defines = [blocks(-(-count // 4))], element(inputs[0], outputs[0])
+    return backend.launch(SOURCE, "dropout_forward", grid, [THREADS], arguments, defines=defines)
 
 
 @lowering(DropoutBackward)
@@ -35,5 +36,6 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     op = node.op
     assert isinstance(op, DropoutBackward)
     count = inputs[0].type.size
-    arguments = [*pointers(*inputs, *outputs), (Scalar.int64, count), (Scalar.float32, 1 - op.rate)]
-    return backend.launch(SOURCE, "dropout_backward", [blocks(count)], [THREADS], arguments)
+    arguments = [*places(*inputs, *outputs), (Scalar.int64, count), (Scalar.float32, 1 - op.rate)]
+    defines = element(inputs[0], outputs[0])
+    return backend.launch(SOURCE, "dropout_backward", [blocks(count)], [THREADS], arguments, defines=defines)
