@@ -107,7 +107,7 @@ class Compilation:
 
     def prepare_step(self, valid: int, step: int | None = None) -> None:
         """Write what the next step takes from the host: valid samples and learning rates after `step` updates."""
-        rates = np.zeros(MAX_GROUPS, np.float32)
+        rates = np.zeros(MAX_GROUPS)
         for number, group in enumerate(self.groups):
             changing = isinstance(group.optimizer.rate, Schedule)
             if changing and step is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -52,7 +53,7 @@ class Network:
 
     def __init__(self, module: Module, input_shape: Sequence[int], *, seed: int = 0) -> None:
         self.module = module
-        self.input_shape = tuple(input_shape)
+        self.input_shape = tuple(map(operator.index, input_shape))
         self.seed = seed
         self.policy = DtypePolicy()
         self.normalization: Normalization | None = None
@@ -77,7 +78,7 @@ class Network:
         keep: Collection[str] = (),
         share: bool = True,
     ) -> Network:
-        """Prepare for a device; weights that are there already are kept.
+        """Prepare for a device; weights that are there already are kept, moments and step counter begin anew.
 
         `optimizer` is one for all parameters (Adam by default) or several by name pattern, the first
         that matches: {"*.b": SGD(...), "*": Adam(...)}. `keep` names values to be readable after a
@@ -105,6 +106,7 @@ class Network:
                 if state.name in contents:
                     compiled.store.write(state, contents[state.name])
             self.policy, self._compiled, self._active = policy, compiled, None
+            self.progress = Progress()  # steps and moments begin anew, so there is no training to resume
         return self
 
     def trace(self, mode: Mode = "inference", batch: int = 1) -> Graph:
@@ -123,10 +125,7 @@ class Network:
         with self._exclusive:
             program = self._prepare(x, target, "training")
             program.run(check=check)
-            record = self.compiled.step_record
-            if record["nonfinite"]:
-                self.compiled.write_step(nonfinite=0, first_bad_step=-1)
-                raise NonFiniteLoss(int(record["first_bad_step"]) + 1)
+            self._raise_if_flagged()
             return float(program.read("loss"))
 
     def forward(self, x: Array, target: Array) -> float:
@@ -147,10 +146,11 @@ class Network:
             return {name.removeprefix("gradient/"): program.read(name) for name in names}
 
     def update(self) -> None:
-        """The update slice: parameters, moments, step counter."""
+        """The update slice: parameters, moments, step counter. Raises NonFiniteLoss, as `step` does."""
         with self._exclusive:
             self._slice("update").run("update")
             self._active = None
+            self._raise_if_flagged()
 
     def inference(self, x: Array) -> Array:
         """The network's output for one batch as it sees it (normalised), in inference mode."""
@@ -231,6 +231,10 @@ class Network:
         images = np.asarray(images)
         if images.ndim == len(self.input_shape):
             images = images[None]
+        if images.shape[1:] != self.input_shape or not len(images):
+            raise ValueError(
+                f"images have shape {images.shape}; (N, {', '.join(map(str, self.input_shape))}) is needed"
+            )
         target_type = self.compiled.loss.target_type(self.compiled.output_type)
         target = np.zeros((len(images), *target_type.shape[1:]), target_type.dtype.numpy())
         pieces = [
@@ -335,6 +339,13 @@ class Network:
             raise ValueError(f"targets have shape {target.shape[1:]}, the loss takes {expected.shape[1:]}")
         if isinstance(self.compiled.loss, CrossEntropy):
             _check_labels(target, self.compiled.output_type.shape[1])
+
+    def _raise_if_flagged(self) -> None:
+        """Raise NonFiniteLoss where the step state says that an update was skipped, and clear it for the next."""
+        record = self.compiled.step_record
+        if record["nonfinite"]:
+            self.compiled.write_step(nonfinite=0, first_bad_step=-1)
+            raise NonFiniteLoss(int(record["first_bad_step"]) + 1)
 
     def _slice(self, phase: Phase) -> Program:
         if self._active is None or self._due != phase:

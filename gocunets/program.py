@@ -75,8 +75,7 @@ class Program:
             else:
                 self._run_first(phase)
             if assign and phase in (None, self._last):
-                for step in self._final:
-                    step()
+                self.backend.run(self._final)
 
     def read(self, value: str | Value) -> Array:
         """The content of an output or a kept value after a run.
@@ -126,13 +125,12 @@ class Program:
 
     def _run_first(self, phase: Phase | None) -> None:
         steps = [step for each in self._phases(phase) for _, step in self._steps[each]]
-        for step in steps:
-            step()
+        self.backend.run(steps)
         self._recorded[phase] = self.backend.record(steps)
 
     def _run_checked(self, node: Node, step: Step) -> None:
         try:
-            step()
+            self.backend.run([step])
             self.backend.synchronize()
         except GocunetsError:
             raise

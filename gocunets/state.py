@@ -30,7 +30,7 @@ STEP_STATE = np.dtype(
         ),  # 1 once the loss or a gradient was not finite: updates are skipped from there
         ("batch_size", np.int32),  # valid samples of this batch
         ("loss_scale", np.float32),
-        ("learning_rate", np.float32, (MAX_GROUPS,)),  # by parameter group
+        ("learning_rate", np.float64, (MAX_GROUPS,)),  # by parameter group
     ],
     align=True,
 )

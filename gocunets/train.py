@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -41,6 +42,7 @@ class Checkpoint(Callback):
 
     def __init__(self, path: str | Path, steps: int | None = None) -> None:
         self.path, self.steps = Path(path), steps
+        self._saved: tuple[int, int] | None = None  # step and epoch of what the file holds
 
     def on_step(self, trainer: Trainer) -> None:
         if self.steps and trainer.step % self.steps == 0:
@@ -50,11 +52,13 @@ class Checkpoint(Callback):
         self._save(trainer)
 
     def on_stop(self, trainer: Trainer) -> None:
-        self._save(trainer)
+        if self._saved != (trainer.step, trainer.progress.epoch):
+            self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
         trainer.look()
         trainer.network.save(self.path)
+        self._saved = trainer.step, trainer.progress.epoch
 
 
 class StopBelow(Callback):
@@ -88,6 +92,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         resume: bool = False,
     ) -> None:
+        epochs = operator.index(epochs)
         if epochs < 0:
             raise ValueError(f"epochs is {epochs}, expected at least 0")
         self.network, self.validation, self.callbacks = network, validation, callbacks
@@ -114,9 +119,12 @@ class Trainer:
     def run(self) -> list[EpochRecord]:
         """Train; returns the records of all epochs. Raises NonFiniteLoss."""
         self._call("on_start")
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the step state is flagged, see `look`
+        try:
             while self.progress.epoch < self.epochs and not self._stopping:
                 self._run_epoch()
+        except NonFiniteLoss:  # said now; the weights are good, and what follows starts clean
+            self.network.compiled.write_step(nonfinite=0, first_bad_step=-1)
+            raise
         self._call("on_stop")
         return self.progress.records
 
@@ -147,6 +155,8 @@ class Trainer:
 
     def _resumed(self) -> Progress:
         progress = self.network.progress
+        if not progress.samples:
+            raise ValueError("there is no training to resume: this network was never trained, or compiled anew since")
         before = progress.samples, progress.batch, progress.last
         now = len(self.x), self.batches.batch, self.batches.last
         if before != now:

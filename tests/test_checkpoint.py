@@ -26,6 +26,7 @@ from safetensors.numpy import save_file
 
 from gocunets import (
     Callback,
+    Checkpoint,
     CheckpointError,
     DeviceUnavailable,
     Network,
@@ -402,7 +403,7 @@ def test_a_dtype_that_numpy_has_not_is_refused(path: Path) -> None:
     }
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
-    refuse(path, "bfloat16")
+    refuse(path, str(path))
 
 
 def test_a_device_that_is_not_there(path: Path, good: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -642,6 +643,34 @@ def test_killed_while_saving(stage: str, path: Path, good: bytes, tmp_path_facto
     assert path.read_bytes() == {"old": good, "new": new.read_bytes()}[STAGES[stage]]
     Network.load(path, device="cpu").save(path)
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_only_regular_files_are_replaced(trained: Network, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", tmp_path, Path("/dev/null")):
+        with pytest.raises(CheckpointError, match="no regular file"):
+            trained.save(place)
+    assert (tmp_path / "pipe").is_fifo()
+    assert Path("/dev/null").is_char_device()
+
+
+def test_the_last_checkpoint_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+    monkeypatch.setattr("gocunets.io.checkpoint.write_whole", lambda path, content: written.append(path))
+    x, labels = np.zeros((10, 2, 4, 4), np.float32), np.arange(10) % 3
+    network = Network(nn.Dense(3), (2, 4, 4)).compile(device="cpu")
+    network.fit((x, labels), epochs=2, batch=5, callbacks=[Checkpoint(tmp_path / "model")])
+    assert len(written) == 2
+    trainer = Trainer(network, (x, labels), epochs=2, batch=5, callbacks=[Stop(), Checkpoint(tmp_path / "model")])
+    trainer.run()
+    assert len(written) == 3  # stopped within an epoch
+
+
+class Stop(Callback):
+    """Ends training after the first step."""
+
+    def on_step(self, trainer: Trainer) -> None:
+        trainer.stop()
 
 
 def write_golden() -> None:

@@ -170,6 +170,8 @@ def test_without_a_command_help_is_shown(command: Command) -> None:
         (["train", "--math", "exact"], "exact"),
         (["train", "--optimizer", "lion"], "lion"),
         (["train", "--lr", "-0.1"], "--lr"),
+        (["train", "--lr", "nan"], "--lr"),
+        (["train", "--l2", "inf"], "--l2"),
         (["train", "--l1", "-1"], "--l1"),
         (["train", "--l2", "x"], "--l2"),
         (["train", "--seed", "-1"], "--seed"),
@@ -501,7 +503,7 @@ def test_broken_data(damage: Damage, name: str, words: list[str], tmp_path: Path
     error = command.fails("train", "--data", folder, "--out", tmp_path / "out", "--batch", 20)
     for word in (str(folder), name, *words):
         assert word in error
-    assert os.listdir(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command_name", ["train", "eval"])
@@ -535,14 +537,14 @@ def test_bad_numbers(changes: dict[str, Any], words: list[str], tmp_path: Path, 
     error = command.fails("train", "--data", path, "--out", tmp_path / "out", "--batch", 5)
     for word in (str(path), *words):
         assert word in error
-    assert os.listdir(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_pictures_that_the_network_cannot_take(tmp_path: Path, command: Command) -> None:
     folder = write_data(tmp_path / "data", size=12)
     error = command.fails("train", "--data", folder, "--out", tmp_path / "out", "--batch", 20)
     assert "layer output" in error
-    assert os.listdir(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_batch_larger_than_the_data(data: Path, tmp_path: Path, command: Command) -> None:
@@ -825,3 +827,20 @@ def test_summary_of_an_untrained_network(tmp_path: Path, command: Command) -> No
     assert code == 0
     assert "seed 3" in output
     assert "epoch" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--device", "cpu", "--dtype", "bfloat16"], "use --device cuda"),
+        (["--device", "cpu", "--math", "tf32"], "math tf32 needs --device cuda"),
+        (["--batch", 10**6], "batch 1000000 is larger"),
+    ],
+    ids=["dtype", "math", "batch"],
+)
+def test_a_run_that_cannot_begin_leaves_nothing(
+    arguments: list[object], words: str, data: Path, tmp_path: Path, command: Command
+) -> None:
+    error = command.fails("train", "--data", data, "--out", tmp_path / "out", *arguments)
+    assert words in error
+    assert not (tmp_path / "out").exists()

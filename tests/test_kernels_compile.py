@@ -186,5 +186,5 @@ IN_FLOAT64: dict[str, Callable[[Value], Value]] = {
 def test_what_has_no_kernel_in_float64_is_refused(build: Callable[[Value], Value]) -> None:
     graph = Graph()
     graph.output("y", build(graph.input("x", (3, 3), DType.float64)))
-    with pytest.raises(CompileError, match="float32 so far, not float64"):
+    with pytest.raises(CompileError, match=r"float32.*, not float64"):
         make_program(graph, RecordingBackend())

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -677,9 +681,11 @@ def test_a_step_refuses(x: Array, target: Array, error: type[Exception], message
 
 def test_predict_and_inference_refuse_other_shapes(backend: Backend) -> None:
     network = compiled(plain, backend)
-    for call in (network.predict, network.inference):
-        with pytest.raises(ValueError, match=r"input x has shape \(10, 2, 6, 6\), not \(10, 1, 6, 6\)"):
-            call(X[:, :1])
+    with pytest.raises(ValueError, match=r"input x has shape \(10, 2, 6, 6\), not \(10, 1, 6, 6\)"):
+        network.inference(X[:, :1])
+    for images in (X[:, :1], X[:0]):
+        with pytest.raises(ValueError, match=r"images have shape \(\d+, \d, 6, 6\); \(N, 2, 6, 6\) is needed"):
+            network.predict(images)
 
 
 USES: dict[str, Callable[[Network], object]] = {
@@ -851,3 +857,73 @@ def test_two_networks_in_two_threads() -> None:
     networks[2].fit(data(40), batch=8)
     for one_network, other in itertools.pairwise(networks):
         assert contents(one_network) == contents(other)
+
+
+# --- after a step that is not finite ------------------------------------------------------------------------------
+
+
+def spoiled() -> Array:
+    images = X.copy()
+    images[3] = np.nan
+    return images
+
+
+def test_the_update_slice_says_that_a_step_was_bad_and_the_next_is_good(backend: Backend) -> None:
+    network, undisturbed = compiled(plain, backend), compiled(plain, backend)
+    network.forward(spoiled(), LABELS)
+    network.backward()
+    with pytest.raises(NonFiniteLoss, match="at step 1"):
+        network.update()
+    for each in (network, undisturbed):
+        each.forward(X, LABELS)
+        each.backward()
+        each.update()
+    for name, w in undisturbed.weights.items():
+        np.testing.assert_array_equal(network.weights[name], w)
+
+
+def test_after_a_fit_that_diverged_steps_and_files_are_clean(backend: Backend, tmp_path: Path) -> None:
+    network = compiled(plain, backend)
+    with pytest.raises(NonFiniteLoss):
+        network.fit((spoiled(), LABELS), batch=5)
+    network.save(tmp_path / "model")
+    assert network.step(X, LABELS) > 0
+    assert Network.load(tmp_path / "model", device=backend).step(X, LABELS) > 0
+
+
+def test_nothing_can_be_resumed_after_compiling_anew(backend: Backend) -> None:
+    network = compiled(plain, backend)
+    network.fit((X, LABELS), batch=5)
+    network.compile(device=backend)
+    with pytest.raises(ValueError, match="no training to resume"):
+        network.fit((X, LABELS), epochs=2, batch=5, resume=True)
+
+
+@pytest.mark.parametrize("epochs", [1.5, "2"])
+def test_epochs_are_whole(epochs: Any, backend: Backend) -> None:
+    with pytest.raises(TypeError):
+        compiled(plain, backend).fit((X, LABELS), epochs=epochs, batch=5)
+
+
+@pytest.mark.parametrize("shape", [(2, 6.5, 6), ("2", 6, 6)])
+def test_input_shapes_are_whole(shape: Any) -> None:
+    with pytest.raises(TypeError):
+        Network(plain(), shape)
+
+
+def test_results_do_not_depend_on_the_threads_of_blas() -> None:
+    program = """
+import hashlib, numpy as np
+from gocunets import Network, zoo
+rng = np.random.default_rng(0)
+network = Network(zoo.thesis_network(), (1, 28, 28)).compile(device="cpu")
+network.fit((rng.standard_normal((200, 1, 28, 28), np.float32), rng.integers(0, 10, 200)), batch=100)
+print(hashlib.sha256(b"".join(w.tobytes() for w in network.weights.values())).hexdigest())
+"""
+    digests = set()
+    for threads in ("1", "2", "7"):
+        environment = os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        digests.add(done.stdout)
+    assert len(digests) == 1

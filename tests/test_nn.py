@@ -278,8 +278,7 @@ def test_a_shared_module_is_one_set_of_weights() -> None:
     np.testing.assert_allclose(network.inference(x), y, rtol=1e-12)
     gradient = network.inspect(x, np.arange(5) % 4)["gradient/first.w"]
     network.step(x, np.arange(5) % 4)
-    rate = float(np.float32(0.1))
-    np.testing.assert_array_equal(network.weights["first.w"], before["first.w"] - rate * gradient)
+    np.testing.assert_array_equal(network.weights["first.w"], before["first.w"] - 0.1 * gradient)
 
 
 def test_a_shared_module_cannot_take_two_shapes() -> None:

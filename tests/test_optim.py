@@ -57,7 +57,7 @@ def contents(network: Network) -> dict[str, Array]:
 
 def by_hand(rule: Optimizer, w: Array, dw: Array, moments: list[Array], step: int) -> tuple[Array, ...]:
     """One update; the learning rate goes through the float32 of the step state."""
-    rate = float(np.float32(rule.rate_at(step - 1)))
+    rate = rule.rate_at(step - 1)
     dw = convnetgo.regularize(w, dw, rule.l1, rule.l2)
     if isinstance(rule, optim.SGD):
         return (convnetgo.sgd(w, dw, rate),)

@@ -183,6 +183,7 @@ class Counting(NumpyBackend):
     """Writes down what it was asked for."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.recorded = 0
         self.replayed = 0
         self.lowered: list[str] = []

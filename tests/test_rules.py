@@ -183,7 +183,7 @@ def test_nothing_heavy_is_imported_at_once() -> None:
 
 def test_only_dependencies_are_imported_at_once() -> None:
     assert roots("gocunets", but=("gocunets.backends.cudnn",), at_once=True) == {
-        "numpy", "rich", "safetensors", "click",
+        "numpy", "rich", "safetensors", "click", "threadpoolctl",
     }  # fmt: skip
 
 
@@ -291,7 +291,7 @@ def test_the_extras(project: dict[str, Any]) -> None:
 
 def test_the_base_is_small(project: dict[str, Any]) -> None:
     names = {each.split(">")[0].split("=")[0] for each in project["dependencies"]}
-    assert names == {"numpy", "rich", "safetensors", "click"}
+    assert names == {"numpy", "rich", "safetensors", "click", "threadpoolctl"}
 
 
 def test_names_and_versions_agree(project: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ struct StepState {
     int nonfinite;
     int batch_size;
     float loss_scale;
-    float learning_rate[MAX_GROUPS];
+    double learning_rate[MAX_GROUPS];
 };
 
-static_assert(sizeof(StepState) == 104, "STEP_STATE has 104 bytes");
+static_assert(sizeof(StepState) == 136, "STEP_STATE has 136 bytes");

@@ -39,6 +39,9 @@ class Backend(Protocol):
     def copy(self, source: Any, target: Any) -> Step:
         """A step that copies one tensor into another of the same shape and dtype."""
 
+    def run(self, steps: Sequence[Step]) -> None:
+        """Run steps once, in their order."""
+
     def record(self, steps: Sequence[Step]) -> Step:
         """All steps as one, to be run again and again."""
 

@@ -72,7 +72,11 @@ def _batch(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def main(peer: str, batch: int, seconds: float, threads: int) -> None:
     """Print the median as JSON."""
-    step = our_step(batch) if peer == "gocunets" else torch_step(batch, threads)
+    steps: dict[str, Callable[[], Step]] = {
+        "gocunets": lambda: our_step(batch),
+        "torch": lambda: torch_step(batch, threads),
+    }
+    step = steps[peer]()
     print(json.dumps({"milliseconds": median_milliseconds(step, seconds)}))
 
 

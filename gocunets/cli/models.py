@@ -78,7 +78,9 @@ def summary_command(model: Path, debug: bool) -> None:
     out.print(layer_table(layer_rows(network.trace()), f"{model}: input {'x'.join(map(str, network.input_shape))}"))
     rules = ", ".join(str(rule) for rule in network.compiled.optimizers.values())
     out.print(f"loss {network.compiled.loss}, optimizer {rules}, seed {network.seed}, dtype {network.policy.compute}")
-    out.print(f"written by gocunets {header['versions']['gocunets']} on {header['device']}")
+    versions = header.get("versions")
+    writer = versions.get("gocunets", "unknown") if isinstance(versions, dict) else "unknown"
+    out.print(f"written by gocunets {writer} on {header.get('device', 'an unknown device')}")
     for record in network.progress.records:
         tested = "" if record.validation_loss is None else f", test loss {record.validation_loss:.4f}"
         right = (

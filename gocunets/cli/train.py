@@ -16,10 +16,12 @@ import click
 from rich.console import Console
 
 from .. import data, optim, plots
+from ..backends import choose
 from ..data import DataError, Dataset, Splits
 from ..errors import CheckpointError
 from ..metrics import confusion_matrix
 from ..network import Network
+from ..passes.precision import DtypePolicy
 from ..summary import layer_rows
 from ..train import Checkpoint, Trainer
 from ..zoo import thesis_network
@@ -36,6 +38,19 @@ OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
 }
 
 
+class _Finite(click.FloatRange):
+    """A finite number of at least 0."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        number = float(super().convert(value, parameter, context))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not finite", parameter, context)
+        return number
+
+
+FINITE = _Finite(min=0)
+
+
 @click.command("train", context_settings={"show_default": True})
 @data_option
 @device_option
@@ -45,9 +60,9 @@ OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
               help="What layers compute in; half precision needs CUDA.")  # fmt: skip
 @click.option("--math", type=click.Choice(["fma", "tf32"]), default="fma", help="Products of float32 on CUDA.")
 @click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="adam", help="Update rule.")
-@click.option("--lr", type=click.FloatRange(min=0), default=None, help="Learning rate.  [default: the optimizer's own]")
-@click.option("--l1", type=click.FloatRange(min=0), default=1e-5, help="L1 penalty on all parameters.")
-@click.option("--l2", type=click.FloatRange(min=0), default=1e-4, help="L2 penalty on all parameters.")
+@click.option("--lr", type=FINITE, default=None, help="Learning rate.  [default: the optimizer's own]")
+@click.option("--l1", type=FINITE, default=1e-5, help="L1 penalty on all parameters.")
+@click.option("--l2", type=FINITE, default=1e-4, help="L2 penalty on all parameters.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, help="Of weights, order and dropout.")
 @click.option(
     "--out",
@@ -64,10 +79,13 @@ def train_command(context: click.Context, /, **options: Any) -> None:
     out = console()
     folder = _folder(options["out"], options["resume"])
     model = folder / MODEL_NAME
+    resuming = options["resume"] and model.exists()
+    if not resuming:  # a file fixes its own dtype
+        choose(options["device"]).check_policy(DtypePolicy.of(options["dtype"], options["math"]))
     splits = data.load(options["source"])
     out.print(f"data: {splits.note}")
     out.print(device_line(options["device"]))
-    if options["resume"] and model.exists():
+    if resuming:
         network = _resumed(model, splits, options, context)
         out.print(
             f"resuming {model} after {network.progress.epoch} epochs, step {network.compiled.step_record['step']}"
@@ -80,21 +98,35 @@ def train_command(context: click.Context, /, **options: Any) -> None:
 
 
 def _folder(folder: Path | None, resume: bool) -> Path:
-    """The output folder, made and proved writable. Raises UsageError, CheckpointError."""
+    """The output folder; nothing is made yet, but that it can be is looked at. Raises UsageError, CheckpointError."""
     if folder is None:
         if resume:
             raise click.UsageError("--resume needs --out, the folder of the run to go on with")
         folder = next(path for n in range(1, 1_000_000) if not (path := Path("runs") / str(n)).exists())
     if (folder / MODEL_NAME).exists() and not resume:
         raise click.UsageError(f"{folder} holds a model already; go on with it by --resume, or choose another --out")
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    _prove_writable(there, folder)
+    return folder
+
+
+def _make(folder: Path) -> None:
+    """Make the output folder, now that there is something to write. Raises CheckpointError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable.{os.getpid()}"
+    except OSError as error:
+        raise CheckpointError(f"cannot write to {folder}: {error.strerror}") from error
+    _prove_writable(folder, folder)
+
+
+def _prove_writable(there: Path, folder: Path) -> None:
+    """Write a file and take it away again. Raises CheckpointError."""
+    probe = there / f".writable.{os.getpid()}"
+    try:
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise CheckpointError(f"cannot write to {folder}: {error.strerror}") from error
-    return folder
 
 
 def _fresh(splits: Splits, options: dict[str, Any]) -> Network:
@@ -154,6 +186,7 @@ def _train(network: Network, splits: Splits, model: Path, options: dict[str, Any
         callbacks=[Checkpoint(model, options["checkpoint_every"]), display],
         resume=options["resume"] and model.exists(),
     )
+    _make(model.parent)
     try:
         with _stopping_on_signals(trainer) as received:
             trainer.run()

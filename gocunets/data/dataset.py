@@ -96,6 +96,24 @@ class Splits:
             raise DataError(f"{self.train.name} has {train}, {self.test.name} has {test}: they must agree")
 
 
+def count_classes(name: str, labels: Array, least: int = 1) -> int:
+    """How many classes training labels ask for: one more than the largest, at least `least`.
+
+    DataError when a class above 9 occurs nowhere, for then the largest label is more likely wrong than right.
+    """
+    if not labels.size:
+        return least
+    largest = int(labels.max())
+    present = np.unique(labels[(labels >= 10) & (labels <= largest)])
+    wanted = max(0, largest - 9)
+    if len(present) < wanted:
+        raise DataError(
+            f"{name}: label {int(labels.argmax())} is {largest}, which asks for {largest + 1:,} classes, but "
+            f"{wanted - len(present):,} of them occur nowhere; number the classes from 0 without gaps"
+        )
+    return max(least, largest + 1)
+
+
 def _kind(data: Dataset) -> str:
     return f"images {data.images.shape[1:]} {data.images.dtype} in {data.classes} classes"
 

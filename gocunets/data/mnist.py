@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .dataset import Array, Dataset, Splits
+from .dataset import Array, Dataset, Splits, count_classes
 from .errors import DataError, DataNotFound
 from .fetch import RemoteFile, answering_first, check_unpacked, fetch
 from .idx import header, read_idx
@@ -87,7 +87,7 @@ def has_mnist(folder: str | PathLike[str]) -> bool:
 def load_mnist(folder: str | PathLike[str], *, genuine: bool = False) -> Splits:
     """Read the four files of MNIST, or of any set in its format (Fashion-MNIST), from a folder.
 
-    Images (N, 1, H, W) uint8; as many classes as the largest label asks for, at least 10. `comparable` says
+    Images (N, 1, H, W) uint8; as many classes as the training labels ask for, at least 10. `comparable` says
     whether the content is MNIST, byte for byte; with `genuine` anything else is a DataError. DataNotFound
     names the files that are missing, DataError what is wrong with one.
     """
@@ -171,8 +171,8 @@ def _first_strange(paths: list[Path], arrays: list[Array]) -> str | None:
 
 def _splits(folder: Path, arrays: list[Array], comparable: bool) -> Splits:
     train, train_labels, test, test_labels = arrays
-    classes = max(10, 1 + int(max(train_labels.max(), test_labels.max())))
     name = "MNIST" if comparable else folder.resolve().name
+    classes = count_classes(f"{name} train", train_labels, least=10)
     kind = "MNIST" if comparable else "MNIST-format files, not MNIST itself,"
     return Splits(
         Dataset(f"{name} train", train[:, np.newaxis], train_labels, classes),

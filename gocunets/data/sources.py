@@ -52,7 +52,7 @@ def _mnist(timeout: float, mirrors: Sequence[str]) -> Splits:
 def _auto(timeout: float, mirrors: Sequence[str]) -> Splits:
     try:
         return _mnist(timeout, mirrors)
-    except DataError as error:
+    except DataNotFound as error:  # not for files that are there and spoiled: that is for the user to hear
         reason = error
     try:
         digits = load_digits_fallback()

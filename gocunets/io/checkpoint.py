@@ -160,5 +160,5 @@ def _digest(header: str, tensors: Mapping[str, Array]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
-        digest.update(np.ascontiguousarray(tensor).data)
+        digest.update(tensor.tobytes())
     return digest.hexdigest()

@@ -16,6 +16,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises CheckpointError that says why and how much room there is; the old file is then as it was.
     """
+    if os.path.lexists(path) and not path.is_file():
+        raise CheckpointError(f"cannot write {path}: it is there and no regular file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         _remove_abandoned(path)

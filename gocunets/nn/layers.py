@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 
 from .. import ops
@@ -272,8 +273,12 @@ class Pad(Module):
 
 
 def each_axis(extent: Extent, rank: int) -> tuple[int, ...]:
-    """One number for each spatial axis."""
-    return (extent,) * rank if isinstance(extent, int) else tuple(extent)
+    """One whole number for each spatial axis. Raises TypeError for anything else."""
+    try:
+        numbers = (operator.index(extent),) * rank if not isinstance(extent, Sequence) else tuple(extent)
+        return tuple(map(operator.index, numbers))
+    except TypeError:
+        raise TypeError(f"{extent!r} is neither a whole number nor one for each of {rank} spatial axes") from None
 
 
 def _spatial_rank(module: Module, x: Value) -> int:

@@ -60,11 +60,27 @@ def test_every_spelling_of_the_names(folder: Path, spelling: str) -> None:
     assert load_mnist(folder).comparable
 
 
-@pytest.mark.parametrize(("largest", "classes"), [(3, 10), (9, 10), (46, 47), (255, 256)])
-def test_classes_follow_the_largest_label(folder: Path, largest: int, classes: int) -> None:
-    write_idx(folder / TEST_LABELS, np.full(6, largest, np.uint8))
+@pytest.mark.parametrize(("largest", "classes"), [(3, 10), (9, 10), (10, 11), (12, 13)])
+def test_classes_follow_the_training_labels(folder: Path, largest: int, classes: int) -> None:
+    write_idx(folder / TRAIN_LABELS, (largest - np.arange(12)).clip(0).astype(np.uint8))
     splits = load_mnist(folder)
     assert (splits.train.classes, splits.test.classes) == (classes, classes)
+
+
+@pytest.mark.parametrize("wrong", [12, 200, 255])
+def test_a_training_label_far_from_all_others_is_no_class(folder: Path, wrong: int) -> None:
+    labels = np.arange(12, dtype=np.uint8) % 10
+    labels[7] = wrong
+    write_idx(folder / TRAIN_LABELS, labels)
+    words = f"train: label 7 is {wrong}, which asks for {wrong + 1} classes, but {wrong - 10} of them occur nowhere"
+    with pytest.raises(DataError, match=words):
+        load_mnist(folder)
+
+
+def test_a_test_label_that_is_no_class_of_the_training_data(folder: Path) -> None:
+    write_idx(folder / TEST_LABELS, np.full(6, 12, np.uint8))
+    with pytest.raises(DataError, match=r"test: label 0 is 12, outside 0\.\.9"):
+        load_mnist(folder)
 
 
 def test_missing_files_are_named(folder: Path) -> None:

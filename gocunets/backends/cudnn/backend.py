@@ -114,6 +114,11 @@ class CudaBackend:
 
         return step
 
+    def run(self, steps: Sequence[Step]) -> None:
+        """Launch one after the other, on one stream."""
+        for step in steps:
+            step()
+
     def record(self, steps: Sequence[Step]) -> Step:
         """All steps as one CUDA graph."""
         steps = tuple(steps)
