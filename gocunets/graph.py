@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .ops.base import Op
 
 Mode = Literal["training", "inference"]
+Math = Literal["fma", "tf32"]
 Phase = Literal["forward", "backward", "update"]
 PHASES: tuple[Phase, ...] = ("forward", "backward", "update")
 
@@ -58,6 +59,11 @@ class Node:
     scope: str
     phase: Phase
 
+    @property
+    def math(self) -> Math:
+        """How float32 products of the graph may be rounded."""
+        return self.outputs[0].graph.math
+
     def __str__(self) -> str:
         outputs = ", ".join(map(repr, self.outputs))
         inputs = ", ".join(f"%{value.name}" for value in self.inputs)
@@ -68,11 +74,12 @@ class Graph:
     """Nodes in an order in which they can run, with named inputs and outputs.
 
     `mode` says what is traced: a layer that differs in training looks at it while it is traced,
-    never while it runs.
+    never while it runs. `math` says whether float32 products may be rounded to TF32.
     """
 
-    def __init__(self, mode: Mode = "inference", step_state: State | None = None) -> None:
+    def __init__(self, mode: Mode = "inference", step_state: State | None = None, math: Math = "fma") -> None:
         self.mode: Mode = mode
+        self.math: Math = math
         self.step_state = step_state or new_step_state()
         self.phase: Phase = "forward"
         self.nodes: list[Node] = []

@@ -17,7 +17,7 @@ from .data import Dataset, Normalization
 from .data.batches import Last, batch_bounds
 from .errors import GocunetsError, NonFiniteLoss
 from .exclusive import Exclusive
-from .graph import Graph, Mode, Phase
+from .graph import Graph, Math, Mode, Phase
 from .losses import CrossEntropy, Loss
 from .nn.module import Module, bind, undone_on_error
 from .optim import Adam, Optimizer
@@ -74,7 +74,7 @@ class Network:
         optimizer: Optimizer | Mapping[str, Optimizer] | None = None,
         device: str | Backend = "auto",
         dtype: str = "float32",
-        math: str = "fma",
+        math: Math = "fma",
         keep: Collection[str] = (),
         share: bool = True,
     ) -> Network:

@@ -17,8 +17,9 @@ pytest.importorskip("cuda.core", reason="cuda-core is missing: pip install 'gocu
 
 from gocudnn_py import kernels
 from gocudnn_py.cuda import Scalar
-from gocunets import CompileError, DType, Graph, Network, Value, ops, optim, zoo
-from gocunets.backends.cudnn import CudaBackend
+from gocunets import CompileError, DType, Graph, Network, Value, nn, ops, optim, zoo
+from gocunets.backends.cudnn import CudaBackend, EnginePolicy
+from gocunets.backends.cudnn.engines import Engines
 from gocunets.state import MAX_GROUPS, STEP_STATE
 from tests.cases import CASES, Case
 from tests.running import differentiate, make_program
@@ -63,6 +64,7 @@ class RecordingBackend(CudaBackend):
 
     def __init__(self) -> None:
         self.shared_limit = 64 * 1024  # the smallest of the cards: sm_75
+        self.engines = Engines(self, EnginePolicy(least_work=2**62))  # there are no libraries
         self.launches: dict[Launched, None] = {}
         self.addresses = itertools.count(2**40, 2**32)
 
@@ -91,6 +93,16 @@ class RecordingBackend(CudaBackend):
         return lambda: None
 
 
+class NothingRuns(Engines):
+    """The libraries, which are asked for everything and do nothing."""
+
+    def run_graph(self, *asked: object) -> Callable[[], None]:
+        return lambda: None
+
+    def multiply(self, *asked: object) -> Callable[[], None]:
+        return lambda: None
+
+
 def launches_of(case: Case) -> Iterator[Launched]:
     """The launches of a case and of its gradient."""
     backend = RecordingBackend()
@@ -109,6 +121,9 @@ def all_launches() -> dict[Launched, None]:
     for batch in (10, 200):
         network = Network(zoo.thesis_network(), (1, 28, 28)).compile(optimizer=optim.Adam(), device=backend)
         network.compiled.program("training", batch)
+    backend.engines = NothingRuns(backend, EnginePolicy(least_work=0))
+    network = Network(nn.Conv(2, 3, groups=2), (2, 8, 8)).compile(device=backend)
+    network.compiled.program("module", 1)
     return dict.fromkeys(itertools.chain(backend.launches, *map(launches_of, CASES)))
 
 

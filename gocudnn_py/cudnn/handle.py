@@ -17,14 +17,14 @@ from gocudnn_py.resource import Resource
 class Handle(Resource):
     """cuDNN on one device and stream.
 
-    `stream` is None for the default stream, a pointer, or anything with `__cuda_stream__`. It is set once,
-    for cudnnSetStream costs 2.5 us, and held, for a destroyed stream's pointer may be given out again.
+    `stream` is None for the default stream, a pointer, or anything with `__cuda_stream__`. It is held, for a
+    destroyed stream's pointer may be given out again, and changed only by `use`, for that costs 2.5 us.
 
     Raises NoDevice when there is no GPU.
     """
 
     def __init__(self, device: int = 0, stream: object = None) -> None:
-        lib = load("cudnn")
+        self.lib = lib = load("cudnn")
         made = ctypes.c_void_p()
         with _context(device):
             try:
@@ -37,6 +37,13 @@ class Handle(Resource):
             self.stream = stream_pointer(stream)
             if self.stream:
                 lib.cudnnSetStream(self.handle, self.stream)
+
+    def use(self, stream: object) -> None:
+        """Work on another stream from now on, one of a capture say (cudnnSetStream)."""
+        pointer = stream_pointer(stream)
+        if pointer != self.stream:
+            self.lib.cudnnSetStream(self.handle, pointer)
+            self.stream = pointer
 
     def __repr__(self) -> str:
         return f"Handle(device={self.device}, stream={self.stream:#x}{'' if self.usable else ', unusable'})"

@@ -20,6 +20,12 @@ extern "C" __global__ void add(const T* a, const T* b, T* y, long long count)
     FOR_EACH(i, count) y[i] = static_cast<float>(a[i]) + static_cast<float>(b[i]);
 }
 
+// y (samples, channels, plane) += b (channels).
+extern "C" __global__ void add_bias(const T* b, T* y, long long channels, long long plane, long long count)
+{
+    FOR_EACH(i, count) y[i] = static_cast<float>(y[i]) + static_cast<float>(b[i / plane % channels]);
+}
+
 extern "C" __global__ void scale(const T* x, T* y, double factor, long long count)
 {
     FOR_EACH(i, count) y[i] = static_cast<float>(factor) * static_cast<float>(x[i]);

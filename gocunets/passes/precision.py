@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..dtypes import DType
-from ..graph import Graph, Node, Value
+from ..graph import Graph, Math, Node, Value
 from ..ops.elementwise import Cast, cast
 
 LOSS_SCALE = 1024.0
@@ -25,7 +25,7 @@ class DtypePolicy:
     compute: DType = DType.float32
     accumulate: DType = DType.float32
     output: DType = DType.float32
-    math: str = "fma"
+    math: Math = "fma"
     loss_scale: float = 1.0
 
     @property
@@ -34,7 +34,7 @@ class DtypePolicy:
         return DType.float64 if self.parameter is DType.float64 else DType.float32
 
     @staticmethod
-    def of(dtype: str | DType, math: str = "fma") -> DtypePolicy:
+    def of(dtype: str | DType, math: Math = "fma") -> DtypePolicy:
         """The usual policy of a compute dtype: half precision keeps float32 parameters."""
         compute = DType.of(dtype)
         if not compute.is_float:
@@ -51,8 +51,9 @@ def apply_policy(graph: Graph, policy: DtypePolicy) -> Graph:
     Runs on the forward graph, before `gradient`; a Cast's own gradient casts back.
     """
     if policy.compute == policy.full == policy.parameter:
+        graph.math = policy.math
         return graph
-    result = Graph(graph.mode, graph.step_state)
+    result = Graph(graph.mode, graph.step_state, policy.math)
     values: dict[Value, Value] = {}
     for name, value in graph.inputs.items():
         values[value] = result.input(name, value.shape, value.dtype)

@@ -69,10 +69,10 @@ def _record() -> dict[str, object]:
 
 
 def sources_digest() -> str:
-    """SHA-256 over what runs on a GPU: the kernels, the bindings' cuda package and the CUDA backend."""
+    """SHA-256 over what runs on a GPU: the bindings with their kernels, without the tables, and the CUDA backend."""
     digest = hashlib.sha256()
-    for folder in ("gocudnn_py/kernels", "gocudnn_py/cuda", "gocunets/backends/cudnn"):
+    for folder in ("gocudnn_py", "gocunets/backends/cudnn"):
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in (".py", ".cu", ".cuh"):
+            if path.suffix in (".py", ".cu", ".cuh") and "_abi" not in path.parts:
                 digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from . import lowerings  # noqa: F401  (its import registers the lowerings)
 from .backend import CudaBackend, Tensor
+from .engines import EnginePolicy
 from .registry import lowering
 
-__all__ = ["CudaBackend", "Tensor", "lowering"]
+__all__ = ["CudaBackend", "EnginePolicy", "Tensor", "lowering"]

@@ -17,6 +17,7 @@ from ...errors import CompileError
 from ...graph import Graph, Node, Value
 from ...passes.precision import DtypePolicy
 from ...types import TensorType
+from .engines import EnginePolicy, Engines
 from .fusion import fuse
 from .registry import LOWERINGS
 
@@ -40,15 +41,19 @@ class Tensor:
 
 
 class CudaBackend:
-    """Runs every op on one GPU, in stream order; nothing waits unless a result is read."""
+    """Runs every op on one GPU, in stream order; nothing waits unless a result is read.
+
+    `engines` says how the libraries' engines are chosen.
+    """
 
     name = "cuda"
 
-    def __init__(self, ordinal: int = 0) -> None:
+    def __init__(self, ordinal: int = 0, engines: EnginePolicy | None = None) -> None:
         self.device = Device(ordinal)
         self.stream, self._side = self.device.stream(), self.device.stream()
         self._forked, self._joined = Event(self.device), Event(self.device)
         self.shared_limit = self.device.shared_memory
+        self.engines = Engines(self, engines or EnginePolicy())
         self._modules: dict[tuple[str, tuple[tuple[str, object], ...]], Module] = {}
 
     def check_policy(self, policy: DtypePolicy) -> None:
@@ -56,8 +61,6 @@ class CudaBackend:
         if policy.compute not in COMPUTED or policy.parameter is not DType.float32:
             names = ", ".join(COMPUTED)
             raise CompileError(f"the cuda device computes in {names} with float32 parameters, not {policy.compute}")
-        if policy.math != "fma":
-            raise CompileError(f"the cuda device computes with fma so far, not {policy.math}")
 
     def order(self, type: TensorType) -> tuple[int, ...]:
         """Row-major: channels first."""

@@ -1,4 +1,4 @@
-"""Convolutions of any geometry by direct kernels: 1 to 3 spatial axes, groups, transposed."""
+"""Convolutions of any geometry, 1 to 3 spatial axes, groups, transposed: large ones by cuDNN, others directly."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gocudnn_py.cuda import Scalar
+from gocudnn_py.cudnn.graph import Graph
 
 from ....graph import Node
 from ....ops.conv import (
@@ -17,10 +18,16 @@ from ....ops.conv import (
     TransposedConvolution,
 )
 from ..backend import CudaBackend, Step, Tensor
+from ..engines import graph_tensor, with_two_axes
 from ..registry import lowering
-from .elementwise import THREADS, element, elementwise, places
+from .elementwise import THREADS, element, elementwise, places, sequence
 
 SOURCE = "convolution.cu"
+NAMES = {
+    "convolution": ("x", "w"),
+    "convolution_backward_data": ("dy", "w"),
+    "convolution_backward_filter": ("x", "dy"),
+}
 
 
 def three_axes(values: Sequence[int], fill: int) -> tuple[int, ...]:
@@ -49,9 +56,41 @@ def _bias(inputs: Sequence[Tensor]) -> tuple[Scalar, Any]:
     return places(inputs[2])[0] if len(inputs) > 2 else (Scalar.pointer, 0)
 
 
+def _by_cudnn(backend: CudaBackend, node: Node, kind: str, inputs: Sequence[Tensor], result: Tensor) -> Step | None:
+    """A step of cuDNN's for one of the three convolutions without bias; None where the direct kernels serve."""
+    op: Any = node.op
+    if not backend.engines.takes(node.op.flops([x.type for x in inputs], [result.type]) // 2):
+        return None
+    graph = Graph()
+    tensors = {
+        graph_tensor(graph, name, place.type.shape, place.type.dtype): place
+        for name, place in zip(NAMES[kind], inputs, strict=True)
+    }
+    window = {"padding": op.padding, "stride": op.stride, "dilation": op.dilation}
+    if len(op.stride) == 1:
+        window = {name: (int(name != "padding"), *values) for name, values in window.items()}
+    dims = () if kind == "convolution" else (with_two_axes(result.type.shape, 1),)
+    made = getattr(graph, kind)(*tensors, *dims, **window)
+    tensors[graph.output(made, "result", dtype=result.type.dtype)] = result
+    return backend.engines.run_graph(graph, tensors, node.math)
+
+
+def _with_bias(backend: CudaBackend, step: Step, inputs: Sequence[Tensor], y: Tensor) -> Step:
+    """The step, and then the bias if there is one."""
+    if len(inputs) < 3:
+        return step
+    channels, plane = y.type.shape[1], math.prod(y.type.shape[2:])
+    arguments = [*places(inputs[2], y), (Scalar.int64, channels), (Scalar.int64, plane)]
+    bias = elementwise(backend, "elementwise.cu", "add_bias", arguments, y.type.size, element(inputs[2], y))
+    return sequence(step, bias)
+
+
 @lowering(Convolution)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     x, w, y = inputs[0], inputs[1], outputs[0]
+    step = _by_cudnn(backend, node, "convolution", (x, w), y)
+    if step is not None:
+        return _with_bias(backend, step, inputs, y)
     defines = _defines(node.op, x.type.shape, w.type.shape, y.type.shape) | element(*inputs, y)
     arguments = [*places(x, w), _bias(inputs), *places(y)]
     return elementwise(backend, SOURCE, "convolution_forward", arguments, y.type.size, defines)
@@ -60,6 +99,9 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
 @lowering(ConvolutionBackwardData, TransposedConvolution)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     dy, w, dx = inputs[0], inputs[1], outputs[0]
+    step = _by_cudnn(backend, node, "convolution_backward_data", (dy, w), dx)
+    if step is not None:
+        return _with_bias(backend, step, inputs, dx)
     defines = _defines(node.op, dx.type.shape, w.type.shape, dy.type.shape) | element(*inputs, dx)
     arguments = [*places(dy, w), _bias(inputs), *places(dx)]
     return elementwise(backend, SOURCE, "convolution_backward_data", arguments, dx.type.size, defines)
@@ -68,6 +110,9 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
 @lowering(ConvolutionBackwardFilter)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     x, dy, dw = inputs[0], inputs[1], outputs[0]
+    step = _by_cudnn(backend, node, "convolution_backward_filter", (x, dy), dw)
+    if step is not None:
+        return step
     defines = _defines(node.op, x.type.shape, dw.type.shape, dy.type.shape) | element(x, dy, dw)
     arguments = [*places(x, dy, dw), (Scalar.int64, x.type.shape[0])]
     return backend.launch(SOURCE, "convolution_backward_filter", [dw.type.size], [THREADS], arguments, defines=defines)

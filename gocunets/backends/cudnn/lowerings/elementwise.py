@@ -89,6 +89,16 @@ def elementwise(
     return backend.launch(source, kernel, [blocks(count)], [THREADS], every, defines=defines)
 
 
+def sequence(*steps: Step) -> Step:
+    """One step that makes several launches."""
+
+    def run() -> None:
+        for step in steps:
+            step()
+
+    return run
+
+
 @lowering(Activation, ActivationBackward)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op = node.op

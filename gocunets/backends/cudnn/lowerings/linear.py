@@ -1,10 +1,11 @@
-"""The fully connected product and its gradients, by one tiled kernel."""
+"""The fully connected product and its gradients: large ones by cuBLASLt, others by one tiled kernel."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from gocudnn_py.cuda import Scalar
+from gocudnn_py.matrix import Matrix
 
 from ....graph import Node
 from ....ops.linear import (
@@ -26,14 +27,14 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     x, w, *b = inputs
     rows, inner = x.type.shape
     columns = w.type.shape[1]
-    return _multiply(backend, x, w, outputs[0], (rows, inner, columns), (inner, 1), (columns, 1), *b)
+    return _multiply(backend, node, x, w, outputs[0], (rows, inner, columns), (inner, 1), (columns, 1), *b)
 
 
 @lowering(FullyConnectedBackwardData)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     dy, w = inputs
     rows, inner = dy.type.shape
-    return _multiply(backend, dy, w, outputs[0], (rows, inner, w.type.shape[0]), (inner, 1), (1, inner))
+    return _multiply(backend, node, dy, w, outputs[0], (rows, inner, w.type.shape[0]), (inner, 1), (1, inner))
 
 
 @lowering(FullyConnectedBackwardFilter)
@@ -41,7 +42,7 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     x, dy = inputs
     samples, rows = x.type.shape
     columns = dy.type.shape[1]
-    return _multiply(backend, x, dy, outputs[0], (rows, samples, columns), (1, rows), (columns, 1))
+    return _multiply(backend, node, x, dy, outputs[0], (rows, samples, columns), (1, rows), (columns, 1))
 
 
 @lowering(FullyConnectedBackwardBias)
@@ -50,8 +51,16 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     return sum_of_channel(backend, inputs[0], outputs[0], (samples, features, 1))
 
 
+def _matrix(tensor: Tensor, rows: int, columns: int, strides: tuple[int, int]) -> Matrix:
+    """A tensor as a matrix by its strides in elements, one of which is 1."""
+    if strides[1] == 1 and strides[0] >= columns:
+        return Matrix(tensor, rows, columns, tensor.type.dtype, strides[0])
+    return Matrix(tensor, columns, rows, tensor.type.dtype, strides[1], transposed=True)
+
+
 def _multiply(
     backend: CudaBackend,
+    node: Node,
     a: Tensor,
     b: Tensor,
     y: Tensor,
@@ -61,7 +70,11 @@ def _multiply(
     bias: Tensor | None = None,
 ) -> Step:
     """Y (rows, columns) = a (rows, inner) b (inner, columns) + bias, by the strides of a and b in elements."""
-    rows, _, columns = sizes
+    rows, inner, columns = sizes
+    if backend.engines.takes(rows * inner * columns):
+        first, second = _matrix(a, rows, inner, a_strides), _matrix(b, inner, columns, b_strides)
+        result = Matrix(y, rows, columns, y.type.dtype)
+        return backend.engines.multiply(first, second, result, bias, node.math)
     tiles = -(-rows // TILE) * -(-columns // TILE)
     shift = [(Scalar.pointer, 0)] if bias is None else places(bias)
     addresses = [*places(a, b), *shift, *places(y)]

@@ -12,8 +12,7 @@ from ....ops.elementwise import Copy
 from ....ops.shape import Concat, Pad, Reshape, Slice, Split, bounds
 from ..backend import CudaBackend, Step, Tensor
 from ..registry import lowering
-from .elementwise import THREADS, blocks, c_type
-from .update import sequence
+from .elementwise import THREADS, blocks, c_type, sequence
 
 SOURCE = "movement.cu"
 

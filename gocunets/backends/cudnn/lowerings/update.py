@@ -15,7 +15,7 @@ from ....ops.update import AdvanceStep, FlagNonFinite, UnlessFlagged, Update
 from ....passes.memory import align
 from ..backend import CudaBackend, Step, Tensor
 from ..registry import lowering
-from .elementwise import THREADS, blocks, pointers, require_float32
+from .elementwise import THREADS, blocks, pointers, require_float32, sequence
 
 SOURCE = "update.cu"
 Constants = Callable[[Any], tuple[float, ...]]
@@ -27,16 +27,6 @@ RULES: dict[type[optim.Optimizer], tuple[int, Constants]] = {
     optim.Adam: (4, lambda rule: (rule.beta1, rule.beta2, rule.epsilon)),
 }
 """Each optimizer's number and constants in kernels/update.cu."""
-
-
-def sequence(*steps: Step) -> Step:
-    """One step that makes several launches."""
-
-    def run() -> None:
-        for step in steps:
-            step()
-
-    return run
 
 
 @lowering(FlagNonFinite)
