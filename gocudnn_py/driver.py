@@ -50,8 +50,15 @@ def call(name: str, *arguments: object) -> None:
         fail(name, status)
 
 
+broken = False
+"""Whether a kernel failed so that the context is lost: from then on every call of this process fails the same way."""
+LOST = {214, 220, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721}  # ECC, NVLink, illegal address, timeout, trap, ...
+
+
 def fail(name: str, status: int) -> NoReturn:
     """Raise the CudaError of a status that `name` answered with."""
+    global broken
+    broken = broken or status in LOST
     dll, text = library(), ctypes.c_char_p()
     dll.cuGetErrorString(status, ctypes.byref(text))
     raise CudaError(name, status, _name(dll, status), (text.value or b"").decode())

@@ -5,6 +5,7 @@ GocudnnError
 ├── NotInThisVersion     the loaded library has no such function (an AttributeError too)
 ├── VersionMismatch      libraries of different versions or CUDA majors in one process
 ├── NoDevice             no NVIDIA driver, or no GPU
+├── OutOfMemory          a GPU has not the memory that was asked for: .asked .free .total
 ├── UnusableResource     an object that is closed, or was made before a fork
 ├── GraphRefused         cuDNN refuses an operation of a graph, or has no engine for it: .operation .reasons
 └── StatusError          what a library answered: .function .status .name .library_message
@@ -54,6 +55,17 @@ class VersionMismatch(GocudnnError):
 
 class NoDevice(GocudnnError):
     """There is no NVIDIA driver or no GPU to work on."""
+
+
+class OutOfMemory(GocudnnError):
+    """A GPU has not the memory that was asked for; all three are bytes."""
+
+    def __init__(self, asked: int, free: int, total: int) -> None:
+        super().__init__(
+            f"{asked:,} bytes of GPU memory were asked for; {free:,} of {total:,} are free "
+            "(other processes and unused networks hold the rest)"
+        )
+        self.asked, self.free, self.total = asked, free, total
 
 
 class UnusableResource(GocudnnError):

@@ -19,7 +19,7 @@ from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from gocudnn_py.driver import primary_context
+from gocudnn_py import driver
 from gocudnn_py.errors import UnusableResource
 
 
@@ -122,9 +122,11 @@ def _destroy_next() -> None:
     if release.process is not _process:
         return
     try:
-        with nullcontext() if release.device is None else primary_context(release.device):
+        with nullcontext() if release.device is None else driver.primary_context(release.device):
             release.destroy(release.handle)
     except Exception as error:
+        if driver.broken:  # said once, by whoever met it first; nothing can be released any more
+            return
         warnings.warn(f"could not release a {release.what}: {error}", ResourceWarning, stacklevel=4)
 
 

@@ -19,6 +19,7 @@ from .errors import (
     GocunetsError,
     GraphError,
     NonFiniteLoss,
+    OutOfDeviceMemory,
     ValueReleased,
 )
 from .graph import Graph, Node, Value
@@ -48,6 +49,7 @@ __all__ = [
     "Network",
     "Node",
     "NonFiniteLoss",
+    "OutOfDeviceMemory",
     "State",
     "StopBelow",
     "TensorType",

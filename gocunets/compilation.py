@@ -14,6 +14,7 @@ import numpy.typing as npt
 from .backends import Backend
 from .data import Normalization
 from .dtypes import DType
+from .errors import OutOfDeviceMemory
 from .graph import Graph, Mode
 from .losses import Loss
 from .nn.module import Module
@@ -93,8 +94,13 @@ class Compilation:
         program = self._programs.pop(key, None)
         while len(self._programs) >= MAX_PROGRAMS:
             del self._programs[next(iter(self._programs))]
-        self._programs[key] = program or self._build(kind, batch)
-        return self._programs[key]
+        if program is None:
+            try:
+                program = self._build(kind, batch)
+            except OutOfDeviceMemory as error:
+                raise OutOfDeviceMemory(error.asked, error.free, batch) from error
+        self._programs[key] = program
+        return program
 
     def last_program(self, kind: str) -> Program | None:
         """The program of this kind that was used last."""

@@ -4,6 +4,7 @@
     ├── GraphError (ValueError)         a graph that cannot be: shapes, dtypes, SSA; names the layer
     ├── CompileError                    a graph that this backend cannot run
     │   └── DeviceUnavailable           no such device or libraries; says what to install
+    ├── OutOfDeviceMemory               what was asked, what is free, which batch would fit
     ├── ValueReleased                   reading a value whose memory was shared; names Network.inspect
     ├── NonFiniteLoss                   the loss or a gradient became infinite or NaN
     ├── ConcurrentUse                   two threads in one Network or Program
@@ -29,6 +30,22 @@ class CompileError(GocunetsError):
 
 class DeviceUnavailable(CompileError):
     """The device asked for is not there, or its libraries are not."""
+
+
+class OutOfDeviceMemory(GocunetsError):
+    """The device has not the memory that was asked for; `asked` and `free` are bytes.
+
+    Where a program of some batch size was being built, `fits` is about the largest that would fit.
+    """
+
+    def __init__(self, asked: int, free: int, batch: int | None = None) -> None:
+        self.asked, self.free, self.batch = asked, free, batch
+        self.fits = None if batch is None else 9 * batch * free // (10 * asked)
+        message = f"the device has {free:,} bytes free, {asked:,} more are needed"
+        if batch is not None:
+            advice = f"a batch of about {self.fits:,} would fit" if self.fits else "not even a batch of 1 would fit"
+            message = f"a batch of {batch:,} does not fit: {message}; {advice}"
+        super().__init__(message)
 
 
 class ValueReleased(GocunetsError):

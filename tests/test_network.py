@@ -24,6 +24,7 @@ from gocunets import (
     GraphError,
     Network,
     NonFiniteLoss,
+    OutOfDeviceMemory,
     StopBelow,
     TensorType,
     Trainer,
@@ -35,7 +36,7 @@ from gocunets import (
     optim,
 )
 from gocunets.backends import Backend
-from gocunets.backends.numpy import kernel
+from gocunets.backends.numpy import NumpyBackend, kernel
 from gocunets.compilation import MAX_PROGRAMS
 from gocunets.data import DataError, Dataset, Normalization, batch_bounds, epoch_order
 from gocunets.ops import Op
@@ -927,3 +928,23 @@ print(hashlib.sha256(b"".join(w.tobytes() for w in network.weights.values())).he
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         digests.add(done.stdout)
     assert len(digests) == 1
+
+
+class Small(NumpyBackend):
+    """A device with little memory."""
+
+    def allocate(self, nbytes: int) -> Any:
+        if nbytes > 100_000:
+            raise OutOfDeviceMemory(nbytes, 100_000)
+        return super().allocate(nbytes)
+
+
+def test_a_batch_too_large_for_the_device_says_which_would_fit() -> None:
+    network = compiled(plain, Small())
+    with pytest.raises(
+        OutOfDeviceMemory, match=r"a batch of 1,000 does not fit: .* a batch of about \d+ would fit"
+    ) as caught:
+        network.inference(np.zeros((1000, *SHAPE), np.float32))
+    fits = caught.value.fits
+    assert fits is not None
+    assert network.inference(np.zeros((fits, *SHAPE), np.float32)).shape[0] == fits

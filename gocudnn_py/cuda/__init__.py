@@ -8,7 +8,7 @@ from __future__ import annotations
 from .device import Device, Event, Stream
 from .graph import CapturedGraph, capture
 from .kernel import Kernel, Launch, Module, Scalar
-from .memory import DeviceBuffer, PinnedBuffer
+from .memory import DeviceBuffer, ManagedBuffer, PinnedBuffer
 
 __all__ = [
     "CapturedGraph",
@@ -17,6 +17,7 @@ __all__ = [
     "Event",
     "Kernel",
     "Launch",
+    "ManagedBuffer",
     "Module",
     "PinnedBuffer",
     "Scalar",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 from typing import Any
 
 import gocudnn_py.driver as driver
 from gocudnn_py.errors import LibraryNotFound, NoDevice
 from gocudnn_py.resource import Resource
 
+_here = threading.local()
 NO_TIMING = 2  # CU_EVENT_DISABLE_TIMING
 
 
@@ -48,6 +50,12 @@ class Device:
     def make_current(self) -> None:
         """Make the primary context current in this thread."""
         self._core.set_current()
+        _here.ordinal = self.ordinal
+
+    def enter(self) -> None:
+        """Make it current unless it is the one that this thread made current last."""
+        if getattr(_here, "ordinal", None) != self.ordinal:
+            self.make_current()
 
     def stream(self) -> Stream:
         """A new non-blocking stream."""
@@ -70,10 +78,11 @@ class Stream:
         self.device = device
         self.core = device.core.create_stream(options=StreamOptions(nonblocking=True))
         self.handle = int(self.core.handle)
+        self.cell = ctypes.c_void_p(self.handle)  # as launches take it
 
     def synchronize(self) -> None:
         """Wait until everything given to the stream is done."""
-        self.core.sync()
+        driver.call("cuStreamSynchronize", self.cell)
 
     def __cuda_stream__(self) -> tuple[int, int]:
         return 0, self.handle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,3 +49,4 @@ class _Capturing(Stream):
 
     def __init__(self, parent: Stream, handle: int) -> None:
         self.device, self.core, self.handle = parent.device, parent.core, handle
+        self.cell = ctypes.c_void_p(handle)

@@ -65,6 +65,12 @@ class Kernel:
         """A launch with its arguments packed, to be made again and again. Raises TypeError or ValueError."""
         return Launch(self, grid, block, arguments, shared)
 
+    def launch(
+        self, stream: Stream, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], *, shared: int = 0
+    ) -> None:
+        """Launch once; for a launch that is made again, `bind` it."""
+        self.bind(grid, block, arguments, shared=shared)(stream)
+
     def allow_shared(self, nbytes: int) -> None:
         """Allow more dynamic shared memory a block than the usual 48 KiB."""
         driver.call("cuKernelSetAttribute", 8, nbytes, ctypes.c_void_p(self.function), self.device.ordinal)
@@ -89,6 +95,8 @@ class Launch:
         self._call = driver.library().cuLaunchKernel
         dimensions = [ctypes.c_uint(n) for n in (*_three(grid), *_three(block), shared)]
         self._head = (ctypes.c_void_p(kernel.function), *dimensions)
+        self._stream: Stream | None = None
+        self._packed: tuple[Any, ...] = ()
 
     def patch(self, index: int, value: Any) -> None:
         """Replace one argument."""
@@ -96,7 +104,9 @@ class Launch:
         self.arguments[index] = value
 
     def __call__(self, stream: Stream) -> None:
-        status = self._call(*self._head, ctypes.c_void_p(stream.handle), self._parameters, None)
+        if stream is not self._stream:  # packed once a stream: a launch is then one call into the driver
+            self._stream, self._packed = stream, (*self._head, stream.cell, self._parameters, None)
+        status = self._call(*self._packed)
         if status:
             driver.fail("cuLaunchKernel", status)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ import numpy.typing as npt
 
 from gocudnn_py import driver
 from gocudnn_py.cuda.device import Device, Stream
+from gocudnn_py.errors import OutOfMemory
+from gocudnn_py.resource import Resource, drain
 
 Array = npt.NDArray[Any]
+ATTACH_GLOBAL = 1  # CU_MEM_ATTACH_GLOBAL: any stream of any device may use it
 
 
 class DeviceBuffer(io.RawIOBase):
@@ -26,11 +30,16 @@ class DeviceBuffer(io.RawIOBase):
         if nbytes < 0:
             raise ValueError(f"a buffer of {nbytes} bytes")
         self.stream, self.nbytes, self.device = stream, nbytes, stream.device
-        self._core = _pool(stream.device).allocate(max(1, nbytes), stream=stream.core)
-        self.pointer = int(self._core.handle)
+        self._core = _allocate(stream, max(1, nbytes))
+        self._memory = _Memory(self._core, stream)
         self._cursor = 0
         if zeroed and nbytes:
             self.fill(0)
+
+    @property
+    def pointer(self) -> int:
+        """The device address. Raises UnusableResource when closed, or made before a fork."""
+        return self._memory.handle
 
     def fill(self, byte: int) -> None:
         """Set every byte, in stream order."""
@@ -106,8 +115,8 @@ class DeviceBuffer(io.RawIOBase):
 
     def close(self) -> None:
         """Give the memory back, in stream order; the second time does nothing."""
-        if not self.closed:
-            self._core.close(self.stream.core)
+        if not self.closed and hasattr(self, "_memory"):
+            self._memory.close()
         super().close()
 
     @property
@@ -138,6 +147,58 @@ class DeviceBuffer(io.RawIOBase):
         return ctypes.c_size_t(nbytes)
 
 
+class _Memory(Resource):
+    """The ownership of an allocation: given back in stream order, and never within a capture."""
+
+    def __init__(self, core: Any, stream: Stream) -> None:
+        super().__init__(int(core.handle), partial(_give_back, core, stream), stream, device=stream.device.ordinal)
+
+
+def _give_back(core: Any, stream: Stream, handle: int) -> None:
+    core.close(stream.core)
+
+
+def _allocate(stream: Stream, nbytes: int) -> Any:
+    """Memory of the device's pool. Raises OutOfMemory with what was asked and what there is."""
+    drain()
+    try:
+        return stream.device.core.memory_resource.allocate(nbytes, stream=stream.core)
+    except Exception as error:
+        if "OUT_OF_MEMORY" not in str(error):
+            raise
+        raise OutOfMemory(nbytes, *driver.memory_info(stream.device.ordinal)) from error
+
+
+class ManagedBuffer(Resource):
+    """Memory that the host and every GPU reach by one address: an array here, a pointer there.
+
+    The host may touch `array` only when no GPU works on it.
+    """
+
+    def __init__(self, device: Device, nbytes: int) -> None:
+        if nbytes < 1:
+            raise ValueError(f"a buffer of {nbytes} bytes")
+        made = ctypes.c_uint64()
+        with driver.primary_context(device.ordinal):
+            driver.call("cuMemAllocManaged", ctypes.byref(made), ctypes.c_size_t(nbytes), ATTACH_GLOBAL)
+        super().__init__(made.value, _free, device=device.ordinal)
+        self.nbytes = nbytes
+
+    @property
+    def pointer(self) -> int:
+        """The address, on the host and on every device."""
+        return self.handle
+
+    @property
+    def array(self) -> Array:
+        """Its bytes; the array must not outlive the buffer."""
+        return np.ctypeslib.as_array((ctypes.c_uint8 * self.nbytes).from_address(self.handle))
+
+
+def _free(handle: int) -> None:
+    driver.call("cuMemFree_v2", ctypes.c_uint64(handle))
+
+
 class PinnedBuffer:
     """Page-locked memory of the host, as an array: copies to and from it run beside the CPU."""
 
@@ -153,7 +214,3 @@ class PinnedBuffer:
 
 def _pointer(address: int) -> ctypes.c_void_p:
     return ctypes.c_void_p(address)
-
-
-def _pool(device: Device) -> Any:
-    return device.core.memory_resource

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from gocudnn_py._abi.cudnn import ActivationMode, NanPropagation
-from gocudnn_py.cudnn.descriptor import Descriptor
+from gocudnn_py.cudnn.descriptor import Descriptor, Operand, factors
+from gocudnn_py.cudnn.handle import Handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,27 @@ class ActivationDescriptor(Descriptor):
         self.lib.cudnnGetActivationDescriptor(self.handle, *out)
         self.lib.cudnnGetActivationDescriptorSwishBeta(self.handle, ctypes.byref(beta))
         return ActivationSpec(ActivationMode(mode.value), coefficient.value, NanPropagation(nan.value), beta.value)
+
+    def forward(self, handle: Handle, x: Operand, y: Operand, *, alpha: float = 1.0, beta: float = 0.0) -> None:
+        """y = alpha activation(x) + beta y (cudnnActivationForward)."""
+        one, two = factors(y, alpha, beta)
+        self.lib.cudnnActivationForward(handle.handle, self.handle, one, *x.pair, two, *y.pair)
+
+    def backward(
+        self,
+        handle: Handle,
+        y: Operand,
+        dy: Operand,
+        x: Operand,
+        dx: Operand,
+        *,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+    ) -> None:
+        """dx = alpha times the gradient at x and y = activation(x), + beta dx (cudnnActivationBackward)."""
+        one, two = factors(dx, alpha, beta)
+        operands = *y.pair, *dy.pair, *x.pair
+        self.lib.cudnnActivationBackward(handle.handle, self.handle, one, *operands, two, *dx.pair)
 
     def _describe(self) -> str:
         s = self.get()

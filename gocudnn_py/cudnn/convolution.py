@@ -5,13 +5,32 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
-from gocudnn_py._abi.cudnn import ConvolutionMode, DataType, MathType, ReorderType
-from gocudnn_py.cudnn.descriptor import Descriptor, check_rank, int32, int32s, int_array, same_rank
+from gocudnn_py._abi.cudnn import (
+    ConvolutionBwdDataAlgo,
+    ConvolutionBwdFilterAlgo,
+    ConvolutionFwdAlgo,
+    ConvolutionMode,
+    DataType,
+    MathType,
+    ReorderType,
+)
+from gocudnn_py.cudnn.descriptor import (
+    DataDescriptor,
+    Descriptor,
+    Operand,
+    check_rank,
+    factors,
+    int32,
+    int32s,
+    int_array,
+    same_rank,
+)
 from gocudnn_py.cudnn.filter import FilterDescriptor
+from gocudnn_py.cudnn.handle import Handle
 from gocudnn_py.cudnn.tensor import TensorDescriptor
 from gocudnn_py.dtypes import DType, cudnn_dtype
 
@@ -89,6 +108,80 @@ class ConvolutionDescriptor(Descriptor):
         value = ctypes.c_int()
         getattr(self.lib, f"cudnnGetConvolution{what}")(self.handle, ctypes.byref(value))
         return value.value
+
+    def forward(
+        self,
+        handle: Handle,
+        x: Operand,
+        w: Operand,
+        y: Operand,
+        *,
+        algorithm: ConvolutionFwdAlgo = ConvolutionFwdAlgo.IMPLICIT_GEMM,
+        workspace: Any = None,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+    ) -> None:
+        """y = alpha (w * x) + beta y (cudnnConvolutionForward); the default algorithm needs no workspace."""
+        self._run("Forward", handle, x, w, y, algorithm, workspace, alpha, beta)
+
+    def backward_data(
+        self,
+        handle: Handle,
+        w: Operand,
+        dy: Operand,
+        dx: Operand,
+        *,
+        algorithm: ConvolutionBwdDataAlgo = ConvolutionBwdDataAlgo.ALGO_1,
+        workspace: Any = None,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+    ) -> None:
+        """dx from w and dy (cudnnConvolutionBackwardData); ALGO_1 is deterministic, ALGO_0 is not."""
+        self._run("BackwardData", handle, w, dy, dx, algorithm, workspace, alpha, beta)
+
+    def backward_filter(
+        self,
+        handle: Handle,
+        x: Operand,
+        dy: Operand,
+        dw: Operand,
+        *,
+        algorithm: ConvolutionBwdFilterAlgo = ConvolutionBwdFilterAlgo.ALGO_1,
+        workspace: Any = None,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+    ) -> None:
+        """dw from x and dy (cudnnConvolutionBackwardFilter); ALGO_1 is deterministic, ALGO_0 and ALGO_3 are not."""
+        self._run("BackwardFilter", handle, x, dy, dw, algorithm, workspace, alpha, beta)
+
+    def backward_bias(self, handle: Handle, dy: Operand, db: Operand, *, alpha: float = 1.0, beta: float = 0.0) -> None:
+        """db (1, K, 1, ...): dy summed over all but the channels (cudnnConvolutionBackwardBias)."""
+        one, two = factors(db, alpha, beta)
+        self.lib.cudnnConvolutionBackwardBias(handle.handle, one, *dy.pair, two, *db.pair)
+
+    def workspace_size(
+        self, handle: Handle, direction: str, first: DataDescriptor, second: DataDescriptor, result: DataDescriptor,
+        algorithm: int,
+    ) -> int:  # fmt: skip
+        """Bytes of workspace for "Forward" (x, w, y), "BackwardData" (w, dy, dx) or "BackwardFilter" (x, dy, dw).
+
+        cudnnGetConvolution...WorkspaceSize. Raises NotSupported where the algorithm does not do it.
+        """
+        size = ctypes.c_size_t()
+        function = getattr(self.lib, f"cudnnGetConvolution{direction}WorkspaceSize")
+        descriptors = first.handle, second.handle, self.handle, result.handle
+        function(handle.handle, *descriptors, algorithm, ctypes.byref(size))
+        return size.value
+
+    def _run(
+        self, direction: str, handle: Handle, first: Operand, second: Operand, result: Operand, algorithm: int,
+        workspace: Any, alpha: float, beta: float,
+    ) -> None:  # fmt: skip
+        one, two = factors(result, alpha, beta)
+        scratch = (0, 0) if workspace is None else (workspace.pointer, workspace.nbytes)
+        function = getattr(self.lib, f"cudnnConvolution{direction}")
+        operands = *first.pair, *second.pair
+        function(handle.handle, one, *operands, self.handle, algorithm, *scratch, two, *result.pair)
 
     def output_shape(self, x: TensorDescriptor, w: FilterDescriptor) -> tuple[int, ...]:
         """The dimensions of y, (N, K, *spatial), by cuDNN's cudnnGetConvolutionNdForwardOutputDim."""

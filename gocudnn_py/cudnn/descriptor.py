@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from gocudnn_py._abi.cudnn import DataType
+from gocudnn_py.dtypes import scalar
 from gocudnn_py.library import load
 from gocudnn_py.resource import Resource
 
@@ -37,6 +39,35 @@ class Descriptor(Resource):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._describe() if self.usable else 'unusable'})"
+
+
+class Operand(NamedTuple):
+    """Data on a GPU with its descriptor, as `descriptor.at(place)` makes it."""
+
+    descriptor: Descriptor
+    place: Any
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """The descriptor's handle and the address, the two arguments that cuDNN takes."""
+        return self.descriptor.handle, int(getattr(self.place, "pointer", self.place))
+
+
+class DataDescriptor(Descriptor):
+    """A descriptor of data, which remembers their type: alpha and beta are doubles for float64, floats for all else."""
+
+    dtype: DataType = DataType.FLOAT
+
+    def at(self, place: Any) -> Operand:
+        """The data at a buffer or address."""
+        return Operand(self, place)
+
+
+def factors(result: Operand, alpha: float, beta: float) -> tuple[Any, Any]:
+    """Alpha and beta, result = alpha op + beta result, as a function takes them for its result's type."""
+    assert isinstance(result.descriptor, DataDescriptor)
+    dtype = result.descriptor.dtype
+    return scalar(alpha, dtype), scalar(beta, dtype)
 
 
 def int32s(what: str, values: Sequence[int], *, least: int = 0) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from gocudnn_py._abi.cudnn import DataType, TensorFormat
-from gocudnn_py.cudnn.descriptor import MAX_RANK, Descriptor, check_rank, int32s, int_array
+from gocudnn_py.cudnn.descriptor import MAX_RANK, DataDescriptor, check_rank, int32s, int_array
 from gocudnn_py.dtypes import DType, cudnn_dtype
 
 
@@ -21,7 +21,7 @@ class FilterSpec:
     format: TensorFormat
 
 
-class FilterDescriptor(Descriptor):
+class FilterDescriptor(DataDescriptor):
     """A filter's type and dimensions (K, C / groups, *kernel, whatever the layout)."""
 
     kind = "Filter"
@@ -33,7 +33,8 @@ class FilterDescriptor(Descriptor):
         """
         dims = int32s("dims", dims, least=1)
         check_rank("a filter", len(dims), 3)
-        self.lib.cudnnSetFilterNdDescriptor(self.handle, cudnn_dtype(dtype), format, len(dims), int_array(dims))
+        self.dtype = cudnn_dtype(dtype)
+        self.lib.cudnnSetFilterNdDescriptor(self.handle, self.dtype, format, len(dims), int_array(dims))
         return self
 
     def get(self) -> FilterSpec:

@@ -6,7 +6,9 @@ import ctypes
 from dataclasses import dataclass
 from typing import Self
 
-from gocudnn_py.cudnn.descriptor import Descriptor, int32
+from gocudnn_py._abi.cudnn import LRNMode
+from gocudnn_py.cudnn.descriptor import Descriptor, Operand, factors, int32
+from gocudnn_py.cudnn.handle import Handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,31 @@ class LrnDescriptor(Descriptor):
         out = ctypes.byref(window), ctypes.byref(alpha), ctypes.byref(beta), ctypes.byref(k)
         self.lib.cudnnGetLRNDescriptor(self.handle, *out)
         return LrnSpec(window.value, alpha.value, beta.value, k.value)
+
+    def forward(self, handle: Handle, x: Operand, y: Operand, *, alpha: float = 1.0, beta: float = 0.0) -> None:
+        """y = alpha normalised(x) + beta y (cudnnLRNCrossChannelForward)."""
+        one, two = factors(y, alpha, beta)
+        self.lib.cudnnLRNCrossChannelForward(
+            handle.handle, self.handle, LRNMode.CROSS_CHANNEL_DIM1, one, *x.pair, two, *y.pair
+        )
+
+    def backward(
+        self,
+        handle: Handle,
+        y: Operand,
+        dy: Operand,
+        x: Operand,
+        dx: Operand,
+        *,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+    ) -> None:
+        """dx = alpha times the gradient at x and y = normalised(x), + beta dx (cudnnLRNCrossChannelBackward)."""
+        one, two = factors(dx, alpha, beta)
+        operands = *y.pair, *dy.pair, *x.pair
+        self.lib.cudnnLRNCrossChannelBackward(
+            handle.handle, self.handle, LRNMode.CROSS_CHANNEL_DIM1, one, *operands, two, *dx.pair
+        )
 
     def _describe(self) -> str:
         s = self.get()

@@ -9,7 +9,8 @@ from typing import Self
 import numpy as np
 
 from gocudnn_py._abi.cudnn import DataType, NanPropagation, OpTensorOp
-from gocudnn_py.cudnn.descriptor import Descriptor
+from gocudnn_py.cudnn.descriptor import Descriptor, Operand, factors
+from gocudnn_py.cudnn.handle import Handle
 from gocudnn_py.dtypes import DType, cudnn_dtype
 
 
@@ -48,6 +49,21 @@ class OpTensorDescriptor(Descriptor):
         out = ctypes.byref(op), ctypes.byref(compute), ctypes.byref(nan)
         self.lib.cudnnGetOpTensorDescriptor(self.handle, *out)
         return OpTensorSpec(OpTensorOp(op.value), DataType(compute.value), NanPropagation(nan.value))
+
+    def run(
+        self,
+        handle: Handle,
+        a: Operand,
+        b: Operand,
+        c: Operand,
+        *,
+        alpha: tuple[float, float] = (1.0, 1.0),
+        beta: float = 0.0,
+    ) -> None:
+        """c = op(alpha[0] a, alpha[1] b) + beta c; b may have extents of 1 (cudnnOpTensor)."""
+        first, two = factors(c, alpha[0], beta)
+        second, _ = factors(c, alpha[1], beta)
+        self.lib.cudnnOpTensor(handle.handle, self.handle, first, *a.pair, second, *b.pair, two, *c.pair)
 
     def _describe(self) -> str:
         s = self.get()

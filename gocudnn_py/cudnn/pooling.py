@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from gocudnn_py._abi.cudnn import NanPropagation, PoolingMode
-from gocudnn_py.cudnn.descriptor import Descriptor, check_rank, int32s, int_array, same_rank
+from gocudnn_py.cudnn.descriptor import Descriptor, Operand, check_rank, factors, int32s, int_array, same_rank
+from gocudnn_py.cudnn.handle import Handle
 from gocudnn_py.cudnn.tensor import TensorDescriptor
 
 MAX_SPATIAL = 6
@@ -69,6 +70,27 @@ class PoolingDescriptor(Descriptor):
         dims = int_array([0] * len(x_dims))
         self.lib.cudnnGetPoolingNdForwardOutputDim(self.handle, x.handle, len(x_dims), dims)
         return tuple(dims)
+
+    def forward(self, handle: Handle, x: Operand, y: Operand, *, alpha: float = 1.0, beta: float = 0.0) -> None:
+        """y = alpha pool(x) + beta y (cudnnPoolingForward)."""
+        one, two = factors(y, alpha, beta)
+        self.lib.cudnnPoolingForward(handle.handle, self.handle, one, *x.pair, two, *y.pair)
+
+    def backward(
+        self,
+        handle: Handle,
+        y: Operand,
+        dy: Operand,
+        x: Operand,
+        dx: Operand,
+        *,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+    ) -> None:
+        """dx = alpha times the gradient at x and y = pool(x), + beta dx (cudnnPoolingBackward)."""
+        one, two = factors(dx, alpha, beta)
+        operands = *y.pair, *dy.pair, *x.pair
+        self.lib.cudnnPoolingBackward(handle.handle, self.handle, one, *operands, two, *dx.pair)
 
     def _describe(self) -> str:
         s = self.get()

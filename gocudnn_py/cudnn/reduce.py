@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from gocudnn_py._abi.cudnn import DataType, IndicesType, NanPropagation, ReduceTensorIndices, ReduceTensorOp
-from gocudnn_py.cudnn.descriptor import Descriptor
+from gocudnn_py.cudnn.descriptor import DataDescriptor, Descriptor, Operand, factors
+from gocudnn_py.cudnn.handle import Handle
 from gocudnn_py.dtypes import DType, cudnn_dtype
 
 
@@ -60,7 +61,42 @@ class ReduceDescriptor(Descriptor):
             IndicesType(width.value),
         )
 
+    def workspace_size(self, handle: Handle, a: DataDescriptor, c: DataDescriptor) -> int:
+        """Bytes of workspace that `run` needs (cudnnGetReductionWorkspaceSize)."""
+        return self._size("Workspace", handle, a, c)
+
+    def indices_size(self, handle: Handle, a: DataDescriptor, c: DataDescriptor) -> int:
+        """Bytes of indices that `run` writes, when the descriptor asks for them (cudnnGetReductionIndicesSize)."""
+        return self._size("Indices", handle, a, c)
+
+    def run(
+        self,
+        handle: Handle,
+        a: Operand,
+        c: Operand,
+        *,
+        workspace: Any = None,
+        indices: Any = None,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+    ) -> None:
+        """c = alpha times a reduced to c's dimensions, + beta c (cudnnReduceTensor)."""
+        one, two = factors(c, alpha, beta)
+        scratch = *_place(indices), *_place(workspace)
+        self.lib.cudnnReduceTensor(handle.handle, self.handle, *scratch, one, *a.pair, two, *c.pair)
+
+    def _size(self, what: str, handle: Handle, a: DataDescriptor, c: DataDescriptor) -> int:
+        size = ctypes.c_size_t()
+        function = getattr(self.lib, f"cudnnGetReduction{what}Size")
+        function(handle.handle, self.handle, a.handle, c.handle, ctypes.byref(size))
+        return size.value
+
     def _describe(self) -> str:
         s = self.get()
         where = f", {s.indices.name} {s.index_type.name}" if s.indices else ""
         return f"{s.op.name}, compute={s.compute.name}, {s.nan.name}{where}"
+
+
+def _place(buffer: Any) -> tuple[int, int]:
+    """Address and size of a buffer, none for None."""
+    return (0, 0) if buffer is None else (int(buffer.pointer), int(buffer.nbytes))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from gocudnn_py._abi.cudnn import DataType, TensorFormat
-from gocudnn_py.cudnn.descriptor import MAX_RANK, Descriptor, check_rank, int32s, int_array, same_rank
+from gocudnn_py.cudnn.descriptor import MAX_RANK, DataDescriptor, check_rank, int32s, int_array, same_rank
 from gocudnn_py.dtypes import DType, cudnn_dtype
 
 
@@ -21,7 +21,7 @@ class TensorSpec:
     strides: tuple[int, ...]
 
 
-class TensorDescriptor(Descriptor):
+class TensorDescriptor(DataDescriptor):
     """A tensor's type, dimensions (N, C, *spatial, whatever the layout) and strides."""
 
     kind = "Tensor"
@@ -34,7 +34,7 @@ class TensorDescriptor(Descriptor):
         dims = int32s("dims", dims, least=1)
         # With NHWC and no spatial dimension, cuDNN 9.19 leaves the first stride uninitialised.
         check_rank(f"a {TensorFormat(format).name} tensor", len(dims), 2 if format == TensorFormat.NCHW else 3)
-        code = cudnn_dtype(dtype)
+        self.dtype = code = cudnn_dtype(dtype)
         if len(dims) == 4:
             self.lib.cudnnSetTensor4dDescriptor(self.handle, format, code, *dims)
         else:
@@ -49,7 +49,7 @@ class TensorDescriptor(Descriptor):
         dims, strides = int32s("dims", dims, least=1), int32s("strides", strides)
         same_rank("tensor", dims=dims, strides=strides)
         check_rank("a tensor", len(dims), 2)
-        code = cudnn_dtype(dtype)
+        self.dtype = code = cudnn_dtype(dtype)
         if len(dims) == 4:
             self.lib.cudnnSetTensor4dDescriptorEx(self.handle, code, *dims, *strides)
         else:

@@ -78,6 +78,57 @@ def _torch_step(torch: Any, batch: int) -> tuple[Epoch, Any, Any]:
     return step, order, cursor
 
 
+def jax_epoch(batch: int) -> tuple[Epoch, float]:
+    """JAX, jitted, `lax.scan` over the steps of the epoch; products of float32 in full precision."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_default_matmul_precision", "highest")
+    images, labels = (jnp.asarray(array) for array in _data())
+    geometry = [(1, 20, 2, 6, 3), (20, 20, 2, 4, 3), (20, 20, 2, 4, 3), (20, 10, 1, 0, 1)]
+    random = np.random.default_rng(0)
+    parameters = []
+    for channels, filters, *_ in geometry:
+        w = random.standard_normal((filters, channels, 4, 4)) * (2 / (16 * channels)) ** 0.5
+        parameters.append((jnp.asarray(w, jnp.float32), jnp.zeros(filters, jnp.float32)))
+
+    def loss_of(parameters: Any, x: Any, target: Any) -> Any:
+        for number, ((w, b), (_, _, stride, padding, dilation)) in enumerate(zip(parameters, geometry, strict=True)):
+            x = jax.lax.conv_general_dilated(
+                x, w, (stride, stride), [(padding, padding)] * 2, rhs_dilation=(dilation, dilation),
+                dimension_numbers=("NCHW", "OIHW", "NCHW"),
+            )  # fmt: skip
+            x = x + b[None, :, None, None]
+            x = jnp.where(x > 0, x, 0.01 * x) if number < 3 else x
+        logits = x.reshape(len(x), 10)
+        return (jax.nn.logsumexp(logits, axis=1) - jnp.take_along_axis(logits, target[:, None], 1)[:, 0]).mean()
+
+    def step(state: Any, chosen: Any) -> tuple[Any, Any]:
+        parameters, first, second, count = state
+        loss, gradients = jax.value_and_grad(loss_of)(parameters, images[chosen], labels[chosen])
+        tree = jax.tree_util.tree_map
+        gradients = tree(lambda g, w: g + L2 * w + L1 * jnp.sign(w), gradients, parameters)
+        count = count + 1
+        first = tree(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
+        second = tree(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
+        rate = RATE * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
+        parameters = tree(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-8), parameters, first, second)
+        return (parameters, first, second, count), loss
+
+    steps = SIZE // batch
+    first, second = (jax.tree_util.tree_map(jnp.zeros_like, parameters) for _ in range(2))
+    held = [(parameters, first, second, jnp.float32(0)), jax.random.PRNGKey(0)]
+    whole = jax.jit(lambda state, order: jax.lax.scan(step, state, order), donate_argnums=0)
+
+    def epoch() -> None:
+        held[1], key = jax.random.split(held[1])
+        order = jax.random.permutation(key, SIZE)[: steps * batch].reshape(steps, batch)
+        held[0], losses = whole(held[0], order)
+        losses.block_until_ready()
+
+    return epoch, 1.0
+
+
 def _capture(torch: Any, step: Epoch) -> Epoch:
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -101,11 +152,19 @@ def _data() -> tuple[np.ndarray, np.ndarray]:
     return random.standard_normal((SIZE, 1, 28, 28), np.float32), random.integers(0, 10, SIZE)
 
 
+EPOCHS: dict[str, Callable[[int], tuple[Epoch, float]]] = {
+    "gocunets": our_epoch,
+    "torch-captured": lambda batch: torch_epoch(batch, captured=True),
+    "torch-eager": lambda batch: torch_epoch(batch, captured=False),
+    "jax": jax_epoch,
+}
+
+
 def main(peer: str, epochs: int, batches: list[int]) -> None:
     """Print the median seconds an epoch for each batch size as JSON."""
     seconds = {}
     for batch in batches:
-        epoch, scale = our_epoch(batch) if peer == "gocunets" else torch_epoch(batch, peer == "torch-captured")
+        epoch, scale = EPOCHS[peer](batch)
         epoch()
         times = []
         for _ in range(epochs):

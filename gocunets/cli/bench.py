@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
-from .common import console
+from .common import console, data_option
 
 
 @click.group("bench")
@@ -41,7 +41,7 @@ def cpu_command(batches: str, rounds: int, seconds: float, threads: int, debug: 
 @click.option("--epochs", type=click.IntRange(min=1), default=3, help="Epochs measured of each, after one to warm up.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def thesis_command(batches: str, epochs: int, debug: bool) -> None:
-    """Table 4.2 on this GPU: seconds an epoch, beside PyTorch eager and captured where it is installed."""
+    """Table 4.2 on this GPU: seconds an epoch, beside PyTorch (eager, captured) and JAX where they are installed."""
     from ..backends import choose
     from ..bench import thesis
 
@@ -55,6 +55,73 @@ def thesis_command(batches: str, epochs: int, debug: bool) -> None:
         times = [f"{seconds:.4f}" for seconds in row.seconds.values()]
         table.add_row(str(row.batch), *times, "-" if row.ratio is None else f"{row.ratio:.2f}")
     out.print(table)
+
+
+@bench_command.command("convergence", context_settings={"show_default": True})
+@click.option("--batches", default="10,20,40,50,100,200", metavar="N,N,...", help="Batch sizes.")
+@click.option("--epochs", type=click.IntRange(min=1), default=100, help="Most epochs at each batch size.")
+@data_option
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def convergence_command(batches: str, epochs: int, source: str, debug: bool) -> None:
+    """Table 4.3 on this GPU: epochs and seconds until the training loss is below 0.023 nats (0.01 in base 10)."""
+    from .. import data
+    from ..backends import choose
+    from ..bench import thesis
+
+    choose("cuda")
+    splits = data.load(source)
+    out = console()
+    out.print(f"data: {splits.note}")
+    table = Table(title="Training until the mean loss of an epoch is below 0.023 nats", title_justify="left")
+    for name in ("batch", "epochs", "seconds", "training loss", "test loss", "test accuracy"):
+        table.add_column(name, justify="right")
+    for row in thesis.converge(splits, _sizes(batches), most=epochs):
+        count = str(row.epochs) if row.reached else f"not reached in {row.epochs}"
+        losses = f"{row.training_loss:.4f}", f"{row.test_loss:.4f}"
+        table.add_row(str(row.batch), count, f"{row.seconds:.2f}", *losses, f"{100 * row.test_accuracy:.2f} %")
+    out.print(table)
+
+
+@bench_command.command("launch")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def launch_command(debug: bool) -> None:
+    """What a kernel launch costs the host: ours, other packages' where they are installed, and a loop in C."""
+    from ..backends import choose
+    from ..bench import launch
+
+    choose("cuda")
+    table = Table(title="Microseconds a launch", title_justify="left")
+    for name in ("launched by", "us", "over C"):
+        table.add_column(name, justify="left" if name == "launched by" else "right")
+    rows = launch.run()
+    floor = next((row.microseconds for row in rows if row.peer == "C"), None)
+    for row in rows:
+        if row.microseconds is None:
+            table.add_row(row.peer, row.note, "-")
+        else:
+            ratio = f"{row.microseconds / floor:.2f}" if floor else "-"
+            table.add_row(row.peer, f"{row.microseconds:.2f}", ratio)
+    console().print(table)
+
+
+@bench_command.command("cold", context_settings={"show_default": True})
+@click.option(
+    "--processes", type=click.IntRange(min=1), default=3, help="Starts of each; caches are cold at the first."
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cold_command(processes: int, debug: bool) -> None:
+    """Seconds from nothing to the end of a first training step, ours and PyTorch's where it is installed."""
+    from ..backends import choose
+    from ..bench import cold
+
+    choose("cuda")
+    table = Table(title="Seconds to the end of the first step, batch 50", title_justify="left")
+    for name in ("", "process", *cold.PHASES, "in all"):
+        table.add_column(name, justify="right" if name else "left")
+    for row in cold.run(processes):
+        times = [f"{row.seconds[phase]:.2f}" for phase in cold.PHASES]
+        table.add_row(row.peer, str(row.process), *times, f"{row.total:.2f}")
+    console().print(table)
 
 
 def _sizes(batches: str) -> list[int]:

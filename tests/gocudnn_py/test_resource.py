@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gocudnn_py import resource
+from gocudnn_py import driver
 from gocudnn_py.errors import UnusableResource
 from gocudnn_py.resource import Resource, capturing, drain, pending
 
@@ -122,7 +122,7 @@ def test_the_device_is_entered_for_the_release(monkeypatch: pytest.MonkeyPatch, 
         yield
         released.append(200 + device)
 
-    monkeypatch.setattr(resource, "primary_context", entered)
+    monkeypatch.setattr(driver, "primary_context", entered)
     Resource(7, released.append, device=3).close()
     assert released == [103, 7, 203]
 

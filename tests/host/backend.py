@@ -42,12 +42,20 @@ class HostBuffer:
         return array
 
 
+class Anywhere:
+    """A device that every thread is on."""
+
+    def enter(self) -> None:
+        pass
+
+
 class HostBackend(CudaBackend):
     """Lowers as the CUDA backend does; a launch runs the kernel that the host's compiler made."""
 
     name = "cuda kernels on the host"
 
     def __init__(self) -> None:
+        self.device = Anywhere()  # type: ignore[assignment]
         self.shared_limit = 227 * 1024
         self.engines = Engines(self, EnginePolicy(least_work=2**62))  # there are no libraries
         self.launches = 0

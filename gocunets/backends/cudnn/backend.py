@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gocudnn_py.cuda import Device, DeviceBuffer, Event, Launch, Module, Scalar, Stream, capture
+from gocudnn_py.errors import OutOfMemory
 from gocudnn_py.kernels import read_source
 
 from ...dtypes import DType
-from ...errors import CompileError
+from ...errors import CompileError, OutOfDeviceMemory
 from ...graph import Graph, Node, Value
 from ...passes.precision import DtypePolicy
 from ...types import TensorType
@@ -67,8 +68,12 @@ class CudaBackend:
         return tuple(range(type.rank))
 
     def allocate(self, nbytes: int) -> DeviceBuffer:
-        """Zeroed memory of the stream-ordered pool; the pool aligns to 512 bytes."""
-        return DeviceBuffer(self.stream, nbytes, zeroed=True)
+        """Zeroed memory of the stream-ordered pool, which aligns to 512 bytes. Raises OutOfDeviceMemory."""
+        self.device.enter()
+        try:
+            return DeviceBuffer(self.stream, nbytes, zeroed=True)
+        except OutOfMemory as error:
+            raise OutOfDeviceMemory(error.asked, error.free) from error
 
     def view(self, buffer: DeviceBuffer, offset: int, type: TensorType) -> Tensor:
         """A typed place in a buffer."""
@@ -119,14 +124,21 @@ class CudaBackend:
 
     def run(self, steps: Sequence[Step]) -> None:
         """Launch one after the other, on one stream."""
+        self.device.enter()
         for step in steps:
             step()
 
     def record(self, steps: Sequence[Step]) -> Step:
         """All steps as one CUDA graph."""
         steps = tuple(steps)
+        self.device.enter()
         graph = capture(self.stream, lambda stream: self._run_forked(steps, stream), keep_alive=steps)
-        return lambda: graph.launch(self.stream)
+
+        def run() -> None:
+            self.device.enter()
+            graph.launch(self.stream)
+
+        return run
 
     def _run_forked(self, steps: Sequence[Step], stream: Stream) -> None:
         """Run steps on a stream, those marked `beside` on another, until a step that is marked `joins`."""
@@ -153,11 +165,13 @@ class CudaBackend:
 
     def upload(self, array: npt.NDArray[np.generic], tensor: Tensor) -> None:
         """Copy an array of the tensor's shape to the device."""
+        self.device.enter()
         plain = np.ascontiguousarray(array, tensor.type.dtype.numpy())
         tensor.buffer.upload(plain, tensor.offset)
 
     def download(self, tensor: Tensor) -> Array:
         """Copy the tensor to the host, after all that was launched before."""
+        self.device.enter()
         return tensor.buffer.download(np.empty(tensor.type.shape, tensor.type.dtype.numpy()), tensor.offset)
 
     def holds(self, nbytes: int) -> bool:

@@ -1,0 +1,1 @@
+"""Measurements of the bindings, each in a process of its own."""
