@@ -82,8 +82,8 @@ def _core(setup: Setup) -> Batch:
     from cuda.core import LaunchConfig, launch
 
     config, kernel, stream = LaunchConfig(grid=1, block=32), setup.kernel._core, setup.stream.core
-    one, count = np.float32(1), np.int32(1)
-    return _repeat(lambda: launch(stream, config, kernel, setup.buffer._core, one, count))
+    one, count, buffer = np.float32(1), np.int32(1), setup.buffer.core()
+    return _repeat(lambda: launch(stream, config, kernel, buffer, one, count))
 
 
 def _bindings(setup: Setup) -> Batch:

@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from gocudnn_py import driver
 from gocudnn_py.cuda.device import Device, Stream
-from gocudnn_py.errors import OutOfMemory
+from gocudnn_py.errors import CudaError, OutOfMemory
 from gocudnn_py.resource import Resource, drain
 
 Array = npt.NDArray[Any]
+OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
+DLPACK_CUDA = 2  # kDLCUDA
 ATTACH_GLOBAL = 1  # CU_MEM_ATTACH_GLOBAL: any stream of any device may use it
 
 
@@ -30,8 +32,7 @@ class DeviceBuffer(io.RawIOBase):
         if nbytes < 0:
             raise ValueError(f"a buffer of {nbytes} bytes")
         self.stream, self.nbytes, self.device = stream, nbytes, stream.device
-        self._core = _allocate(stream, max(1, nbytes))
-        self._memory = _Memory(self._core, stream)
+        self._memory = _Memory(stream, max(1, nbytes))
         self._cursor = 0
         if zeroed and nbytes:
             self.fill(0)
@@ -130,11 +131,17 @@ class DeviceBuffer(io.RawIOBase):
             "stream": self.stream.handle,
         }
 
+    def core(self) -> Any:
+        """A cuda.core Buffer over the same memory, which keeps this one alive."""
+        from cuda.core import Buffer
+
+        return Buffer.from_handle(self.pointer, max(1, self.nbytes), owner=self)
+
     def __dlpack__(self, **options: Any) -> Any:
-        return self._core.__dlpack__(**options)
+        return self.core().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self._core.__dlpack_device__()  # type: ignore[no-any-return]
+        return DLPACK_CUDA, self.device.ordinal
 
     def _check(self, offset: int, nbytes: int) -> None:
         if self.closed:
@@ -148,25 +155,28 @@ class DeviceBuffer(io.RawIOBase):
 
 
 class _Memory(Resource):
-    """The ownership of an allocation: given back in stream order, and never within a capture."""
+    """The ownership of an allocation of the device's pool: given back in stream order, and never within a capture.
 
-    def __init__(self, core: Any, stream: Stream) -> None:
-        super().__init__(int(core.handle), partial(_give_back, core, stream), stream, device=stream.device.ordinal)
+    Straight from the driver: cuda.core's own buffers would be given back by their finalizers as well, at any moment.
+    """
+
+    def __init__(self, stream: Stream, nbytes: int) -> None:
+        drain()
+        pool = int(stream.device.core.memory_resource.handle)
+        made = ctypes.c_uint64()
+        try:
+            with driver.primary_context(stream.device.ordinal):
+                sizes = ctypes.c_size_t(nbytes), ctypes.c_void_p(pool)
+                driver.call("cuMemAllocFromPoolAsync", ctypes.byref(made), *sizes, stream.cell)
+        except CudaError as error:
+            if error.status != OUT_OF_MEMORY:
+                raise
+            raise OutOfMemory(nbytes, *driver.memory_info(stream.device.ordinal)) from error
+        super().__init__(made.value, partial(_give_back, stream), stream, device=stream.device.ordinal)
 
 
-def _give_back(core: Any, stream: Stream, handle: int) -> None:
-    core.close(stream.core)
-
-
-def _allocate(stream: Stream, nbytes: int) -> Any:
-    """Memory of the device's pool. Raises OutOfMemory with what was asked and what there is."""
-    drain()
-    try:
-        return stream.device.core.memory_resource.allocate(nbytes, stream=stream.core)
-    except Exception as error:
-        if "OUT_OF_MEMORY" not in str(error):
-            raise
-        raise OutOfMemory(nbytes, *driver.memory_info(stream.device.ordinal)) from error
+def _give_back(stream: Stream, handle: int) -> None:
+    driver.call("cuMemFreeAsync", ctypes.c_uint64(handle), stream.cell)
 
 
 class ManagedBuffer(Resource):

@@ -52,7 +52,8 @@ def test_networks_that_are_dropped_leave_nothing(backend: CudaBackend) -> None:
         _train_one(backend)
     used_after, free_after, files_after = _held(backend)
     assert used_after == used
-    assert abs(free_after - free) < 32 * 2**20
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # the others take and give memory of the card meanwhile
+        assert abs(free_after - free) < 32 * 2**20
     assert files_after == files
     assert (_resident_bytes() - before) / count < 4096
 

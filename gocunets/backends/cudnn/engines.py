@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .backend import CudaBackend
 
 Step = Callable[[], None]
+logger = logging.getLogger("gocunets.cuda")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Engines:
         watch = Stopwatch(self.handle, self._backend.stream) if self.policy.choose == "fastest" else None
         try:
             plan = choose_plan(graph, self.handle, policy, measure=watch)
-        except GraphRefused:
+        except GraphRefused as refused:
+            logger.info("our direct kernel runs what cuDNN refuses: %s", refused)
             return None
         finally:
             if watch is not None:
