@@ -28,7 +28,7 @@ class Row:
     def ratio(self) -> float | None:
         """The best peer's time over ours: above 1 we are faster."""
         others = [time for peer, time in self.seconds.items() if peer != "gocunets"]
-        return min(others) / self.seconds["gocunets"] if others else None
+        return min(others) / self.seconds["gocunets"] if others and "gocunets" in self.seconds else None
 
 
 def run(batches: Sequence[int], peers: Sequence[str] = PEERS, *, epochs: int = 3) -> list[Row]:

@@ -7,6 +7,8 @@ from rich.table import Table
 
 from .common import console, data_option
 
+PEERS = ("gocunets", "torch-captured", "torch-eager", "jax")
+
 
 @click.group("bench")
 def bench_command() -> None:
@@ -39,8 +41,9 @@ def cpu_command(batches: str, rounds: int, seconds: float, threads: int, debug: 
 @bench_command.command("thesis", context_settings={"show_default": True})
 @click.option("--batches", default="10,20,40,50,100,200", metavar="N,N,...", help="Batch sizes.")
 @click.option("--epochs", type=click.IntRange(min=1), default=3, help="Epochs measured of each, after one to warm up.")
+@click.option("--peers", default=",".join(PEERS), metavar="NAME,...", help="Who is measured, as far as installed.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def thesis_command(batches: str, epochs: int, debug: bool) -> None:
+def thesis_command(batches: str, epochs: int, peers: str, debug: bool) -> None:
     """Table 4.2 on this GPU: seconds an epoch, beside PyTorch (eager, captured) and JAX where they are installed."""
     from ..backends import choose
     from ..bench import thesis
@@ -48,7 +51,10 @@ def thesis_command(batches: str, epochs: int, debug: bool) -> None:
     choose("cuda")
     out = console()
     table = Table(title="Seconds an epoch (60,000 images), strict float32", title_justify="left")
-    rows = thesis.run(_sizes(batches), epochs=epochs)
+    names = peers.split(",")
+    if not names or set(names) - set(thesis.PEERS):
+        raise click.UsageError(f"--peers {peers!r}: there are {', '.join(thesis.PEERS)}")
+    rows = thesis.run(_sizes(batches), names, epochs=epochs)
     for name in ("batch", *rows[0].seconds, "best peer / gocunets"):
         table.add_column(name, justify="right")
     for row in rows:
