@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,29 +16,37 @@ from gocunets.backends.cudnn.engines import Engines
 from tests.host import kernels
 
 Array = NDArray[Any]
-ALIGNMENT = 512
-POISON = 0x7F  # around every buffer, to see what is written beside it
+ALIGNMENT = 16
+PAGE = mmap.PAGESIZE
+POISON = 0x7F  # before every buffer, to see what is written there
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class HostBuffer:
-    """Memory of the host with the interface of a device buffer; writes beyond it are noticed when it is read."""
+    """Memory of the host with the interface of a device buffer, between two pages that may not be touched.
+
+    It ends where the second of them begins, so that reading or writing behind it ends the process there and then;
+    what is written before it, on the page it begins on, is noticed when it is read.
+    """
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
-        self._memory = np.full(nbytes + 3 * ALIGNMENT, POISON, np.uint8)
-        start = -self._memory.ctypes.data % ALIGNMENT + ALIGNMENT
-        self._inside = slice(start, start + nbytes)
-        self._bytes = self._memory[self._inside]
-        self._bytes[:] = 0
-        self.pointer = self._memory.ctypes.data + start
+        room = -(-max(1, nbytes) // PAGE) * PAGE
+        self._map = mmap.mmap(-1, room + 2 * PAGE)
+        memory = np.frombuffer(self._map, np.uint8)
+        first = memory.ctypes.data
+        start = (room + PAGE - nbytes) // ALIGNMENT * ALIGNMENT
+        self._before, self._bytes = memory[PAGE:start], memory[start : start + nbytes]
+        self._before[:] = POISON
+        self.pointer = first + start
+        for guard in (first, first + PAGE + room):
+            assert not LIBC.mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(PAGE), 0)
 
     def upload(self, array: Array, offset: int = 0) -> None:
         self._bytes[offset : offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
     def download(self, array: Array, offset: int = 0) -> Array:
-        before, behind = self._memory[: self._inside.start], self._memory[self._inside.stop :]
-        assert (before == POISON).all(), "something was written before a buffer"
-        assert (behind == POISON).all(), "something was written behind a buffer"
+        assert (self._before == POISON).all(), "something was written before a buffer"
         array.reshape(-1).view(np.uint8)[:] = self._bytes[offset : offset + array.nbytes]
         return array
 
