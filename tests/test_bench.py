@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gocunets.bench import cpu, cpu_worker
+from gocunets.bench import cold, cpu, cpu_worker, launch, thesis
 from gocunets.cli import main
 from gocunets.errors import GocunetsError
 
@@ -86,3 +86,49 @@ def test_the_command_beside_a_peer(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 def test_the_worker_prints_its_figure(capsys: pytest.CaptureFixture[str]) -> None:
     cpu_worker.main("gocunets", 1, 0.0, 1)
     assert re.fullmatch(r'\{"milliseconds": [\d.]+\}\n', capsys.readouterr().out)
+
+
+# --- the tables of a GPU, without one ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card that nothing is measured on."""
+    monkeypatch.setattr("gocunets.backends.choose", lambda device: None)
+    row = thesis.Row(10, {"gocunets": 0.25, "torch-captured": 0.75, "jax": 1.0})
+    monkeypatch.setattr(thesis, "run", lambda batches, peers, epochs: [row])
+    done = thesis.Convergence(10, 7, 1.5, True, 0.0229, 0.06, 0.98)
+    gave_up = thesis.Convergence(20, 9, 2.5, False, 0.05, 0.07, 0.97)
+    monkeypatch.setattr(thesis, "converge", lambda splits, batches, most: [done, gave_up])
+    rows = [launch.Row("ours", 4.0), launch.Row("absent", None, "not installed"), launch.Row("C", 2.0)]
+    monkeypatch.setattr(launch, "run", lambda: rows)
+    monkeypatch.setattr(cold, "run", lambda processes: [cold.Row("gocunets", 1, dict.fromkeys(cold.PHASES, 0.5))])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cells"),
+    [
+        (["thesis"], ["10", "0.2500", "0.7500", "1.0000", "3.00"]),
+        (["convergence", "--data", "digits"], ["7", "1.50", "0.0229", "not reached in 9", "97.00 %"]),
+        (["launch"], ["4.00", "2.00", "not installed"]),
+        (["cold"], ["gocunets", "0.50", "2.50"]),
+    ],
+    ids=lambda value: value[0],
+)
+def test_tables_of_a_card(
+    arguments: list[str], cells: list[str], pretend: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", *arguments]) == 0
+    output = capsys.readouterr().out
+    for cell in cells:
+        assert re.search(rf"│ +{re.escape(cell)} +│|│ {re.escape(cell)} +│", output), cell
+
+
+def test_peers_that_are_none_are_refused(pretend: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "thesis", "--peers", "gocunets,nobody"]) == 2
+    assert "there are gocunets, torch-captured, torch-eager, jax" in capsys.readouterr().err
+
+
+def test_the_best_peer_is_the_measure() -> None:
+    assert thesis.Row(10, {"gocunets": 0.5, "torch-eager": 4.0, "torch-captured": 1.0}).ratio == 2.0
+    assert thesis.Row(10, {"gocunets": 0.5}).ratio is None
