@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
+
+from .process import measured
 
 PHASES = ("start", "import", "context", "build", "first step")
 """The interpreter; the packages; the device's context; network, kernels and plans; the step with its loss read."""
@@ -28,14 +27,10 @@ class Row:
 
 
 def run(processes: int = 3) -> list[Row]:
-    """Start each peer so many times, in turn. Raises RuntimeError with a peer's own words when it fails."""
+    """Start each peer so many times, in turn. Raises GocunetsError with a peer's own words when it fails."""
     peers = ["gocunets", "torch"] if importlib.util.find_spec("torch") else ["gocunets"]
     return [_measure(peer, number) for number in range(1, processes + 1) for peer in peers]
 
 
 def _measure(peer: str, number: int) -> Row:
-    command = [sys.executable, "-m", "gocunets.bench.cold_worker", peer, repr(time.time())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{peer} failed: {(done.stderr.strip() or done.stdout.strip()).splitlines()[-1]}")
-    return Row(peer, number, json.loads(done.stdout.splitlines()[-1]))
+    return Row(peer, number, measured(peer, "gocunets.bench.cold_worker", peer, repr(time.time())))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import GocunetsError
+from .process import measured
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -68,9 +65,6 @@ def _processor() -> str:
 
 def _measure(peer: str, batch: int, seconds: float, threads: int) -> float:
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
-    command = [sys.executable, "-m", "gocunets.bench.cpu_worker", peer, str(batch), str(seconds), str(threads)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise GocunetsError(f"{peer} at batch {batch} could not be measured: {reason}")
-    return float(json.loads(done.stdout)["milliseconds"])
+    arguments = peer, batch, seconds, threads
+    found = measured(f"{peer} at batch {batch}", "gocunets.bench.cpu_worker", *arguments, environment=environment)
+    return float(found["milliseconds"])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from dataclasses import dataclass
+
+from .process import measured
 
 
 @dataclass(frozen=True)
@@ -18,9 +17,5 @@ class Row:
 
 
 def run() -> list[Row]:
-    """Measure all in one process, so that they share card, driver and clocks. Raises RuntimeError when it fails."""
-    command = [sys.executable, "-m", "gocudnn_py.bench.launch"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"the measurement failed: {(done.stderr.strip() or done.stdout.strip()).splitlines()[-1]}")
-    return [Row(**row) for row in json.loads(done.stdout.splitlines()[-1])]
+    """Measure all in one process, so that they share card, driver and clocks. Raises GocunetsError when it fails."""
+    return [Row(**row) for row in measured("launches", "gocudnn_py.bench.launch")]

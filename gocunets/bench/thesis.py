@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..data import Splits
+from .process import measured
 from .thesis_worker import L1, L2, RATE
 
 CRITERION = 0.023
@@ -34,7 +32,7 @@ class Row:
 def run(batches: Sequence[int], peers: Sequence[str] = PEERS, *, epochs: int = 3) -> list[Row]:
     """Measure each peer in a process of its own; those that are not installed are left out.
 
-    Raises RuntimeError with a peer's own words when its process fails.
+    Raises GocunetsError with a peer's own words when its process fails.
     """
     needs = {"gocunets": "gocunets"} | {peer: peer.partition("-")[0] for peer in peers}
     peers = [peer for peer in peers if importlib.util.find_spec(needs[peer]) is not None]
@@ -81,8 +79,5 @@ def _converge(splits: Splits, batch: int, most: int, criterion: float) -> Conver
 
 
 def _measure(peer: str, batches: Sequence[int], epochs: int) -> dict[int, float]:
-    command = [sys.executable, "-m", "gocunets.bench.thesis_worker", peer, str(epochs), *map(str, batches)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{peer} failed: {(done.stderr.strip() or done.stdout.strip()).splitlines()[-1]}")
-    return {int(batch): seconds for batch, seconds in json.loads(done.stdout.splitlines()[-1]).items()}
+    found = measured(peer, "gocunets.bench.thesis_worker", peer, epochs, *batches)
+    return {int(batch): seconds for batch, seconds in found.items()}
