@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
+from ..bench.thesis import PEERS
 from .common import console, data_option
-
-PEERS = ("gocunets", "torch-captured", "torch-eager", "jax")
 
 
 @click.group("bench")
