@@ -59,12 +59,13 @@ class Network:
         self.normalization: Normalization | None = None
         self.progress = Progress()
         self._exclusive = Exclusive("network")
+        self._identity = object()  # what its parameters name as their owner: naming it would be a reference cycle
         self._step_state = new_step_state(seed)
         self._compiled: Compilation | None = None
         self._active: Program | None = None
         self._due: Phase = "forward"
         with undone_on_error(module):
-            bind(module, seed=seed, dtype=self.policy.parameter, owner=self)
+            bind(module, seed=seed, dtype=self.policy.parameter, owner=self._identity)
             self.trace()
 
     def compile(
@@ -89,7 +90,7 @@ class Network:
             policy = DtypePolicy.of(dtype, math)
             backend.check_policy(policy)
             contents = self._contents()
-            bind(self.module, seed=self.seed, dtype=policy.parameter, owner=self)
+            bind(self.module, seed=self.seed, dtype=policy.parameter, owner=self._identity)
             own_loss = getattr(self.module, "loss", None)
             compiled = Compilation(
                 self.module,

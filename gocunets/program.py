@@ -104,6 +104,12 @@ class Program:
             raise KeyError(f"no value {name!r}; there are {', '.join(self._values)}")
         return value
 
+    def steps(self) -> Iterator[tuple[Phase, Node, Step]]:
+        """The lowered nodes in the order of a run."""
+        for phase in PHASES:
+            for node, step in self._steps[phase]:
+                yield phase, node, step
+
     def _place(self, value: Value, slot: Slot) -> Any:
         if isinstance(slot.arena, State):
             return self.store.tensor(slot.arena)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from gocunets.bench import cold, cpu, cpu_worker, launch, thesis
+from gocunets import backends
+from gocunets.bench import account, cold, cpu, cpu_worker, launch, thesis
 from gocunets.cli import main
 from gocunets.errors import GocunetsError
 
@@ -132,3 +133,14 @@ def test_peers_that_are_none_are_refused(pretend: None, capsys: pytest.CaptureFi
 def test_the_best_peer_is_the_measure() -> None:
     assert thesis.Row(10, {"gocunets": 0.5, "torch-eager": 4.0, "torch-captured": 1.0}).ratio == 2.0
     assert thesis.Row(10, {"gocunets": 0.5}).ratio is None
+
+
+def test_an_account_of_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    found = account.run(backends.choose("cpu"), 2, seconds=0)
+    assert {row.phase for row in found.rows} == {"forward", "backward", "update"}
+    assert found.in_turn == pytest.approx(sum(row.microseconds for row in found.rows))
+    assert min(row.microseconds for row in found.rows) > 0
+    assert main(["bench", "account", "--device", "cpu", "--batches", "2"]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"│ backward +│ convolution_backward_filter +│ 20x1x4x4 +│ +│ +[\d.]+ │", output)
+    assert "the step as it runs" in output

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,7 @@ from gocunets import (
     losses,
     nn,
     optim,
+    zoo,
 )
 from gocunets.backends import Backend
 from gocunets.backends.numpy import NumpyBackend, kernel
@@ -771,6 +774,20 @@ def test_a_module_belongs_to_one_network() -> None:
     assert used.path == "dense1"
     first.step(np.zeros((2, 4)), np.array([0, 1]))
     Network(nn.Sequential(fresh), (4,))
+
+
+def test_a_dropped_network_is_gone_at_once() -> None:
+    gc.disable()  # reference counts alone: with a cycle, its memory would wait for the collector
+    try:
+        network = Network(zoo.thesis_network(), (1, 28, 28)).compile(device="cpu")
+        for _ in range(2):
+            network.step(np.zeros((4, 1, 28, 28), np.float32), np.zeros(4, np.int64))
+        remains = [weakref.ref(network), weakref.ref(network.compiled.store)]
+        remains.append(weakref.ref(network.compiled.program("training", 4)))
+        del network
+        assert [remain() for remain in remains] == [None, None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_network_prints_its_graph() -> None:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gocudnn_py import driver
 from gocudnn_py.cuda.device import Stream
-from gocudnn_py.resource import capturing, drain
+from gocudnn_py.resource import Resource, capturing, drain
 
 
-class CapturedGraph:
-    """A recorded sequence of work; `keep_alive` are the buffers, kernels and handles it uses."""
+class CapturedGraph(Resource):
+    """A recorded sequence of work; `keep_alive` are the buffers, kernels and handles it uses.
 
-    def __init__(self, core: Any, nodes: int, keep_alive: Sequence[object]) -> None:
-        self._core, self.nodes, self._keep_alive = core, nodes, tuple(keep_alive)
+    A Resource of ours around cuda.core's graph, which would destroy itself at any moment, also within a capture,
+    where the driver forbids it.
+    """
+
+    def __init__(self, core: Any, nodes: int, device: int, keep_alive: Sequence[object] = ()) -> None:
+        super().__init__(int(core.handle), functools.partial(_destroy, core), *keep_alive, device=device)
+        self.nodes = nodes
 
     def launch(self, stream: Stream) -> None:
-        """Run the whole sequence in stream order."""
-        self._core.launch(stream.core)
+        """Run the whole sequence in stream order. Raises UnusableResource after `close` or a fork."""
+        driver.call("cuGraphLaunch", ctypes.c_void_p(self.handle), stream.cell)
 
-    def close(self) -> None:
-        """Give the graph back."""
-        self._core.close()
+
+def _destroy(core: Any, handle: int) -> None:
+    core.close()
 
 
 def capture(stream: Stream, work: Callable[[Stream], object], keep_alive: Sequence[object] = ()) -> CapturedGraph:
@@ -40,8 +47,9 @@ def capture(stream: Stream, work: Callable[[Stream], object], keep_alive: Sequen
             builder.end_building()
     nodes = len(builder.graph_definition.nodes())
     core = builder.complete()
+    builder.close()
     core.upload(stream.core)
-    return CapturedGraph(core, nodes, keep_alive)
+    return CapturedGraph(core, nodes, stream.device.ordinal, keep_alive)
 
 
 class _Capturing(Stream):

@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 
 from ..bench.thesis import PEERS
-from .common import console, data_option
+from .common import console, data_option, device_option
 
 
 @click.group("bench")
@@ -127,6 +127,29 @@ def cold_command(processes: int, debug: bool) -> None:
         times = [f"{row.seconds[phase]:.2f}" for phase in cold.PHASES]
         table.add_row(row.peer, str(row.process), *times, f"{row.total:.2f}")
     console().print(table)
+
+
+@bench_command.command("account", context_settings={"show_default": True})
+@click.option("--batches", default="10,200", metavar="N,N,...", help="Batch sizes.")
+@device_option
+def account_command(batches: str, device: str, debug: bool) -> None:
+    """Where the time of a step of the thesis's network goes: each kernel alone, and the recorded whole."""
+    from ..backends import choose
+    from ..bench import account
+
+    backend, out = choose(device), console()
+    for batch in _sizes(batches):
+        found = account.run(backend, batch)
+        table = Table(title=f"Microseconds of a step at batch {batch}", title_justify="left")
+        for name in ("phase", "node", "makes", "", "us"):
+            table.add_column(name, justify="right" if name == "us" else "left")
+        for row in found.rows:
+            shape = "x".join(map(str, row.output))
+            table.add_row(row.phase, row.node, shape, "beside" if row.beside else "", f"{row.microseconds:.2f}")
+        table.add_section()
+        table.add_row("", "nodes in turn", "", "", f"{found.in_turn:.2f}")
+        table.add_row("", "the step as it runs", "", "", f"{found.step:.2f}")
+        out.print(table)
 
 
 def _sizes(batches: str) -> list[int]:

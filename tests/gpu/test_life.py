@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -47,7 +49,7 @@ def test_networks_that_are_dropped_leave_nothing(backend: CudaBackend) -> None:
     for _ in range(20):
         _train_one(backend)
     used, free, files = _held(backend)
-    before, count = _resident_bytes(), 300
+    before, count = _resident_bytes(), 500
     for _ in range(count):
         _train_one(backend)
     used_after, free_after, files_after = _held(backend)
@@ -55,7 +57,7 @@ def test_networks_that_are_dropped_leave_nothing(backend: CudaBackend) -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:  # the others take and give memory of the card meanwhile
         assert abs(free_after - free) < 32 * 2**20
     assert files_after == files
-    assert (_resident_bytes() - before) / count < 4096
+    assert (_resident_bytes() - before) / count < 1024
 
 
 def test_eight_threads_agree_with_one(backend: CudaBackend) -> None:
@@ -173,6 +175,26 @@ except Exception as error:
     assert done.returncode == 0, done.stderr
     assert "ILLEGAL_ADDRESS" in done.stdout.upper()
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
+def test_a_sanitizer_finds_nothing_in_a_training(tool: str, backend: CudaBackend, tmp_path: Path) -> None:
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        pytest.skip("compute-sanitizer is not on the path")
+    # Calls that fail by design are no errors: cuda.core asks for parameters until there is none, and for symbols.
+    options = ["--tool", tool, "--report-api-errors", "no", "--error-exitcode", "9"]
+    training = ["-m", "gocunets", "train", "--data", "digits", "--device", "cuda", "--epochs", "1", "--batch", "100"]
+    done = subprocess.run(
+        [sanitizer, *options, sys.executable, *training, "--out", str(tmp_path / "run")],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"ERROR SUMMARY: 0 errors|0 hazards", done.stdout + done.stderr)
 
 
 def test_what_a_fork_inherits_is_refused(backend: CudaBackend) -> None:
