@@ -19,7 +19,7 @@ from .graph import Graph, Mode
 from .losses import Loss
 from .nn.module import Module
 from .optim import Optimizer
-from .passes.layout import apply_layout
+from .passes.layout import Layout
 from .passes.precision import DtypePolicy, apply_policy
 from .program import Program
 from .schedules import Schedule
@@ -57,11 +57,12 @@ class Compilation:
         optimizer: Optimizer | Mapping[str, Optimizer],
         backend: Backend,
         policy: DtypePolicy,
+        layout: Layout = "auto",
         keep: Sequence[str] = (),
         share: bool = True,
     ) -> None:
         self.module, self.input_shape, self.step_state = module, input_shape, step_state
-        self.loss, self.backend, self.policy = loss, backend, policy
+        self.loss, self.backend, self.policy, self.layout = loss, backend, policy, layout
         self.optimizers = {"*": optimizer} if isinstance(optimizer, Optimizer) else dict(optimizer)
         self.keep, self.share = tuple(keep), share
         self.output_type = self.trace("inference", 1).outputs["y"].type
@@ -177,7 +178,7 @@ class Compilation:
 
     def _program(self, graph: Graph, **settings: Any) -> Program:
         pinned = settings.get("gradients", {}).values()
-        graph = apply_layout(graph, self.backend.order, pinned)
+        graph = self.backend.lay_out(graph, self.layout, pinned)
         if settings.get("share", True):
             graph = self.backend.fuse(graph, settings.get("keep", ()))
         return Program(graph, self.backend, self.store, **settings)

@@ -166,6 +166,10 @@ class Graph:
         self.nodes.append(node)
         return node.outputs
 
+    def value(self, name: str, type: TensorType, node: Node) -> Value:
+        """A new value of a node that a pass makes."""
+        return Value(self, self._unique(name), type, node)
+
     def next_random_node(self) -> int:
         """A number for the next random op: equal in every trace of the same modules."""
         self._random_nodes += 1

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from .graph import Graph, Math, Mode, Phase
 from .losses import CrossEntropy, Loss
 from .nn.module import Module, bind, undone_on_error
 from .optim import Adam, Optimizer
+from .passes.layout import Layout
 from .passes.precision import DtypePolicy
 from .program import Program
 from .progress import EpochRecord, Progress
@@ -76,18 +77,22 @@ class Network:
         device: str | Backend = "auto",
         dtype: str = "float32",
         math: Math = "fma",
+        layout: Layout = "auto",
         keep: Collection[str] = (),
         share: bool = True,
     ) -> Network:
         """Prepare for a device; weights that are there already are kept, moments and step counter begin anew.
 
         `optimizer` is one for all parameters (Adam by default) or several by name pattern, the first
-        that matches: {"*.b": SGD(...), "*": Adam(...)}. `keep` names values to be readable after a
+        that matches: {"*.b": SGD(...), "*": Adam(...)}. `layout` is the order of activations in memory,
+        "channels_first", "channels_last", or what suits the device. `keep` names values to be readable after a
         step; `share=False` gives every value memory of its own. Raises DeviceUnavailable, CompileError.
         """
         with self._exclusive, undone_on_error(self.module):
             backend = choose(device)
             policy = DtypePolicy.of(dtype, math)
+            if layout not in get_args(Layout):
+                raise ValueError(f"layout {layout!r} is none of {', '.join(get_args(Layout))}")
             backend.check_policy(policy)
             contents = self._contents()
             bind(self.module, seed=self.seed, dtype=policy.parameter, owner=self._identity)
@@ -100,6 +105,7 @@ class Network:
                 optimizer=optimizer or Adam(),
                 backend=backend,
                 policy=policy,
+                layout=layout,
                 keep=tuple(keep),
                 share=share,
             )

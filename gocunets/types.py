@@ -50,6 +50,16 @@ class TensorType:
         return self.size * self.dtype.itemsize
 
     @property
+    def extents(self) -> tuple[int, ...]:
+        """The shape with the axes as they lie in memory, from outermost to innermost."""
+        return tuple(self.shape[axis] for axis in self.order)
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether axis 1 lies innermost, behind axes that come after it."""
+        return self.rank > 2 and self.order == (0, *range(2, self.rank), 1)
+
+    @property
     def strides(self) -> tuple[int, ...]:
         """Distance in elements between neighbours along each axis."""
         strides, step = [0] * self.rank, 1

@@ -14,7 +14,7 @@ from gocunets.backends import Backend
 from gocunets.backends.numpy import NumpyBackend
 from gocunets.ops import Op
 from gocunets.ops.shape import Slice
-from gocunets.passes.layout import apply_layout
+from gocunets.passes.layout import Freedom, any_order, apply_layout
 from tests.cases import CASES, DIFFERENTIABLE, Array, Arrays, Case, absolute, arrays, expected, magnitudes, rounded
 from tests.convnetgo.bound import assert_within
 from tests.running import differentiate, run
@@ -31,17 +31,30 @@ ORDERS: dict[str, Order] = {
 every_order = pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 
 
-def forward(case: Case, backend: Backend, dtype: DType, order: Order | None = None, **changed: Array) -> list[Array]:
+def forward(
+    case: Case,
+    backend: Backend,
+    dtype: DType,
+    order: Order | None = None,
+    freedom: Callable[[Op], Freedom] = any_order,
+    **changed: Array,
+) -> list[Array]:
     """The outputs of the case, with some inputs changed."""
     graph, _, _ = case.trace(dtype)
     if order:
-        apply_layout(graph, order)
+        apply_layout(graph, order, freedom=freedom)
     results = run(graph, backend, case.feeds(dtype) | changed, valid=case.valid)
     return list(results.values())
 
 
 def backward(
-    case: Case, backend: Backend, dtype: DType, inputs: Arrays, dys: Arrays, order: Order | None = None
+    case: Case,
+    backend: Backend,
+    dtype: DType,
+    inputs: Arrays,
+    dys: Arrays,
+    order: Order | None = None,
+    freedom: Callable[[Op], Freedom] = any_order,
 ) -> list[Array]:
     """The gradient of the sum of y dy for each of `wrt`."""
     graph, values, ys = case.trace(dtype)
@@ -51,7 +64,7 @@ def backward(
     for name, dx in zip(case.wrt, dxs, strict=True):
         graph.output(f"d{name}", dx)
     if order:
-        apply_layout(graph, order)
+        apply_layout(graph, order, freedom=freedom)
     given = [*inputs, *dys]
     feeds = {
         name: array.astype(value.dtype.numpy())

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from gocunets import DType, Graph, State, TensorType, Value, ops, optim
 from gocunets.backends import Backend
-from gocunets.passes.layout import apply_layout
 from gocunets.program import Program
 from gocunets.store import StateStore
 from gocunets.tracing import ParameterGroup, add_training
@@ -215,7 +214,7 @@ def make_programs(sketch: Sketch, backend: Backend) -> list[Program]:
     group = make_group(sketch.parameters)
     gradients = add_training(graph, [group])
     graph.verify()
-    apply_layout(graph, backend.order, gradients.values())
+    backend.lay_out(graph, "auto", gradients.values())
     graph.verify()
     valid = max(1, sketch.batch - 1)
     programs = []

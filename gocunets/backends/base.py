@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..graph import Graph, Node, Value
+from ..passes.layout import Layout
 from ..passes.precision import DtypePolicy
 from ..types import TensorType
 
@@ -24,8 +25,8 @@ class Backend(Protocol):
     def check_policy(self, policy: DtypePolicy) -> None:
         """Raise CompileError when this backend cannot compute as the policy says."""
 
-    def order(self, type: TensorType) -> tuple[int, ...]:
-        """The order of the axes in memory that this backend likes for such a value."""
+    def lay_out(self, graph: Graph, layout: Layout, pinned: Collection[Value]) -> Graph:
+        """Choose the order in memory of every value (see `passes.layout`); `pinned` ones stay row-major."""
 
     def allocate(self, nbytes: int) -> Any:
         """A zeroed buffer whose start is aligned for any slot."""

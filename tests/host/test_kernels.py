@@ -7,6 +7,8 @@ import pytest
 pytest.importorskip("cuda.core", reason="cuda-core is missing: pip install 'gocunets[cu13]'")
 
 from gocunets import DType
+from gocunets.backends.cudnn.registry import freedom_of
+from gocunets.passes.layout import channels_last
 from tests.cases import CASES, DIFFERENTIABLE, Case, arrays, rounded
 from tests.host.backend import HostBackend
 from tests.host.kernels import COMPILER
@@ -23,6 +25,18 @@ def test_forward(case: Case) -> None:
 @pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)
 def test_gradient(case: Case) -> None:
     assert_gradients(case, backward(case, HostBackend(), DType.float32, arrays(case), dys_of(case)))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_forward_with_channels_last(case: Case) -> None:
+    assert_outputs(case, forward(case, HostBackend(), DType.float32, channels_last, freedom_of))
+
+
+@pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)
+def test_gradient_with_channels_last(case: Case) -> None:
+    dys = dys_of(case)
+    dxs = backward(case, HostBackend(), DType.float32, arrays(case), dys, channels_last, freedom_of)
+    assert_gradients(case, dxs)
 
 
 def runs_in_half_precision(case: Case) -> bool:

@@ -65,13 +65,24 @@ class Graph:
             raise ValueError(f"tensor {name} is there twice")
         return self._new(name, dims, steps, cudnn_dtype(dtype), virtual=False, alignment=alignment)
 
-    def output(self, tensor: Tensor, name: str | None = None, *, dtype: DType | None = None) -> Tensor:
-        """Give a tensor of the graph memory of its own, and a name and a data type."""
+    def output(
+        self,
+        tensor: Tensor,
+        name: str | None = None,
+        *,
+        dtype: DType | None = None,
+        strides: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Give a tensor of the graph memory of its own, and a name, a data type and strides."""
         if all(tensor is not other for other in self.tensors):
             raise ValueError(f"{tensor} is of another graph")
         tensor.virtual = False
         tensor.name = name or tensor.name
         tensor.dtype = tensor.dtype if dtype is None else cudnn_dtype(dtype)
+        if strides is not None:
+            tensor.strides = check_dims(f"strides of {tensor.name}", strides, 0)
+        if len(tensor.strides) != len(tensor.dims):
+            raise ValueError(f"{tensor.name} has dimensions {tensor.dims} but strides {tensor.strides}")
         return tensor
 
     @property

@@ -17,6 +17,7 @@ from gocudnn_py.errors import GraphRefused
 from gocudnn_py.matrix import Matrix
 
 if TYPE_CHECKING:
+    from ...types import TensorType
     from .backend import CudaBackend
 
 Step = Callable[[], None]
@@ -105,9 +106,14 @@ class Engines:
         return self._scratch
 
 
-def graph_tensor(graph: Graph, name: str, shape: Sequence[int], dtype: str) -> Tensor:
+def graph_tensor(graph: Graph, name: str, type: TensorType) -> Tensor:
     """A tensor of (N, C, *spatial) for cuDNN, which wants two spatial axes or three."""
-    return graph.tensor(name, with_two_axes(shape, 1), dtype)
+    return graph.tensor(name, with_two_axes(type.shape, 1), type.dtype, strides=strides_of_two_axes(type))
+
+
+def strides_of_two_axes(type: TensorType) -> tuple[int, ...]:
+    """Its strides in elements, to `with_two_axes` of its shape."""
+    return with_two_axes(type.strides, type.shape[2] * type.strides[2])
 
 
 def with_two_axes(numbers: Sequence[int], fill: int) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from ...ops.conv import (
 from ...ops.elementwise import Full
 from ...ops.loss import CountCorrect, CrossEntropy, CrossEntropyBackward, MaskedMean, MaskedMeanBackward
 from ...ops.update import FlagNonFinite
+from ...passes.layout import channels_first
 from .fused import (
     FinishGradients,
     FusedBackwardData,
@@ -55,8 +56,8 @@ class _Fusion:
     def _forward(self) -> None:
         """Convolution, alone or with the activation that follows it."""
         for node in self._nodes(Convolution):
-            geometry = self._geometry(node.op, node.inputs[0].shape, node.inputs[1].shape)
-            if geometry is None or node.inputs[0].dtype is not DType.float32:
+            geometry = self._geometry(node, node.inputs[0].shape, node.inputs[1].shape)
+            if geometry is None:
                 continue
             user = self._only_user(node.outputs[0])
             if user is not None and isinstance(user.op, Activation):
@@ -69,8 +70,8 @@ class _Fusion:
         """The data gradient, alone or with the gradient of the activation whose output was the input."""
         for node in self._nodes(ConvolutionBackwardData):
             assert isinstance(node.op, ConvolutionBackwardData)
-            geometry = self._geometry(node.op, node.op.x_shape, node.inputs[1].shape)
-            if geometry is None or node.inputs[0].dtype is not DType.float32:
+            geometry = self._geometry(node, node.op.x_shape, node.inputs[1].shape)
+            if geometry is None:
                 continue
             user = self._only_user(node.outputs[0])
             if user is not None and isinstance(user.op, ActivationBackward) and user.inputs[1] is node.outputs[0]:
@@ -102,7 +103,7 @@ class _Fusion:
     ) -> None:
         assert isinstance(node.op, ConvolutionBackwardFilter)
         x, dy = node.inputs
-        geometry = self._geometry(node.op, x.shape, node.op.w_shape)
+        geometry = self._geometry(node, x.shape, node.op.w_shape)
         if geometry is None or self._only_late_users(node.outputs[0], flag) is False:
             return
         bias = self._bias_gradient(dy, flag)
@@ -163,10 +164,12 @@ class _Fusion:
         alone = all(value not in self.wanted and len(users.get(value, ())) == 1 for value in inner)
         return [mean, count, seed, spread, backward] if alone else None
 
-    def _geometry(self, op: Op, x_shape: Sequence[int], w_shape: Sequence[int]) -> Geometry | None:
-        """The geometry for our small-channel kernels; None where they do not apply."""
-        fields = op.fields()
+    def _geometry(self, node: Node, x_shape: Sequence[int], w_shape: Sequence[int]) -> Geometry | None:
+        """The geometry for our small-channel kernels, of row-major float32; None where they do not apply."""
+        fields, types = node.op.fields(), [value.type for value in (*node.inputs, *node.outputs)]
         if len(x_shape) != 4 or fields["groups"] != 1:
+            return None
+        if any(type.dtype is not DType.float32 or type.order != channels_first(type) for type in types):
             return None
         geometry = Geometry(
             x_shape[1],

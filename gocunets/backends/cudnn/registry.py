@@ -7,20 +7,33 @@ from typing import TYPE_CHECKING
 
 from ...graph import Node
 from ...ops.base import Op
+from ...passes.layout import Freedom
 
 if TYPE_CHECKING:
     from .backend import CudaBackend, Step, Tensor
 
 Lowering = Callable[["CudaBackend", Node, "Sequence[Tensor]", "Sequence[Tensor]"], "Step"]
 LOWERINGS: dict[type[Op], Lowering] = {}
+FREEDOMS: dict[type[Op], Freedom | Callable[[Op], Freedom]] = {}
 
 
-def lowering(*ops: type[Op]) -> Callable[[Lowering], Lowering]:
-    """Register how a node of these ops becomes a step: prepares all, allocates nothing when it runs."""
+def freedom_of(op: Op) -> Freedom:
+    """Which orders in memory the operands of an op may have; ops that have no code yet are told of when lowered."""
+    freedom = FREEDOMS.get(type(op), "row_major")
+    return freedom(op) if callable(freedom) else freedom
+
+
+def lowering(
+    *ops: type[Op], freedom: Freedom | Callable[[Op], Freedom] = "row_major"
+) -> Callable[[Lowering], Lowering]:
+    """Register how a node of these ops becomes a step: prepares all, allocates nothing when it runs.
+
+    `freedom` says which orders in memory its operands may have (see `passes.layout`).
+    """
 
     def register(function: Lowering) -> Lowering:
         for op in ops:
-            LOWERINGS[op] = function
+            LOWERINGS[op], FREEDOMS[op] = function, freedom
         return function
 
     return register

@@ -13,12 +13,26 @@ from threadpoolctl import ThreadpoolController
 from ...dtypes import DType
 from ...errors import CompileError
 from ...graph import Graph, Node, Value
+from ...passes.layout import Layout, Order, apply_layout, channels_first, channels_last
 from ...passes.memory import ALIGNMENT
 from ...passes.precision import DtypePolicy
 from ...types import TensorType
 from .registry import LOWERINGS, Step
 
 Array = npt.NDArray[Any]
+
+
+def batch_last(type: TensorType) -> tuple[int, ...]:
+    """Batch innermost for anything with spatial axes: convnetgo's convolutions copy whole rows of it."""
+    axes = channels_first(type)
+    return axes if type.rank < 3 else (*axes[1:], 0)
+
+
+ORDERS: dict[Layout, Order] = {
+    "auto": batch_last,
+    "channels_first": channels_first,
+    "channels_last": channels_last,
+}
 
 
 class NumpyBackend:
@@ -42,10 +56,9 @@ class NumpyBackend:
         if policy.math != "fma":
             raise CompileError(f"math {policy.math} needs --device cuda; the cpu device has fma")
 
-    def order(self, type: TensorType) -> tuple[int, ...]:
-        """Batch innermost for anything with spatial axes: convnetgo's convolutions copy whole rows of it."""
-        axes = tuple(range(type.rank))
-        return axes if type.rank < 3 else (*axes[1:], 0)
+    def lay_out(self, graph: Graph, layout: Layout, pinned: Collection[Value]) -> Graph:
+        """Every kernel goes by strides. Left to choose, the batch is innermost."""
+        return apply_layout(graph, ORDERS[layout], pinned)
 
     def allocate(self, nbytes: int) -> Array:
         """A zeroed, aligned uint8 array."""

@@ -17,8 +17,9 @@ from ....ops.conv import (
     ConvolutionBackwardFilter,
     TransposedConvolution,
 )
+from ....types import TensorType
 from ..backend import CudaBackend, Step, Tensor
-from ..engines import graph_tensor, with_two_axes
+from ..engines import graph_tensor, strides_of_two_axes, with_two_axes
 from ..registry import lowering
 from .elementwise import THREADS, element, elementwise, places, sequence
 
@@ -40,12 +41,13 @@ def axis_defines(**rows: Sequence[int]) -> dict[str, object]:
     return {f"{name}{axis}": number for name, row in rows.items() for axis, number in enumerate(row)}
 
 
-def _defines(op: Any, x: Sequence[int], w: Sequence[int], y: Sequence[int]) -> dict[str, object]:
+def _defines(op: Any, x: TensorType, w: TensorType, y: TensorType) -> dict[str, object]:
     """The geometry of the convolution from x (N, C, *S) by w (K, C/groups, *kernel) to y (N, K, *S)."""
-    return {"C": x[1], "K": w[0], "GROUPS": op.groups} | axis_defines(
-        X=three_axes(x[2:], 1),
-        Y=three_axes(y[2:], 1),
-        W=three_axes(w[2:], 1),
+    last = {f"{name}_LAST": int(type.channels_last) for name, type in (("X", x), ("W", w), ("Y", y))}
+    return {"C": x.shape[1], "K": w.shape[0], "GROUPS": op.groups, **last} | axis_defines(
+        X=three_axes(x.shape[2:], 1),
+        Y=three_axes(y.shape[2:], 1),
+        W=three_axes(w.shape[2:], 1),
         S=three_axes(op.stride, 1),
         P=three_axes(op.padding, 0),
         D=three_axes(op.dilation, 1),
@@ -62,16 +64,14 @@ def _by_cudnn(backend: CudaBackend, node: Node, kind: str, inputs: Sequence[Tens
     if not backend.engines.takes(node.op.flops([x.type for x in inputs], [result.type]) // 2):
         return None
     graph = Graph()
-    tensors = {
-        graph_tensor(graph, name, place.type.shape, place.type.dtype): place
-        for name, place in zip(NAMES[kind], inputs, strict=True)
-    }
+    tensors = {graph_tensor(graph, name, place.type): place for name, place in zip(NAMES[kind], inputs, strict=True)}
     window = {"padding": op.padding, "stride": op.stride, "dilation": op.dilation}
     if len(op.stride) == 1:
         window = {name: (int(name != "padding"), *values) for name, values in window.items()}
     dims = () if kind == "convolution" else (with_two_axes(result.type.shape, 1),)
     made = getattr(graph, kind)(*tensors, *dims, **window)
-    tensors[graph.output(made, "result", dtype=result.type.dtype)] = result
+    strides = strides_of_two_axes(result.type)
+    tensors[graph.output(made, "result", dtype=result.type.dtype, strides=strides)] = result
     return backend.engines.run_graph(graph, tensors, node.math)
 
 
@@ -79,49 +79,55 @@ def _with_bias(backend: CudaBackend, step: Step, inputs: Sequence[Tensor], y: Te
     """The step, and then the bias if there is one."""
     if len(inputs) < 3:
         return step
-    channels, plane = y.type.shape[1], math.prod(y.type.shape[2:])
+    _, channels, plane = channel_sizes(y.type)
     arguments = [*places(inputs[2], y), (Scalar.int64, channels), (Scalar.int64, plane)]
     bias = elementwise(backend, "elementwise.cu", "add_bias", arguments, y.type.size, element(inputs[2], y))
     return sequence(step, bias)
 
 
-@lowering(Convolution)
+@lowering(Convolution, freedom="any")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     x, w, y = inputs[0], inputs[1], outputs[0]
     step = _by_cudnn(backend, node, "convolution", (x, w), y)
     if step is not None:
         return _with_bias(backend, step, inputs, y)
-    defines = _defines(node.op, x.type.shape, w.type.shape, y.type.shape) | element(*inputs, y)
+    defines = _defines(node.op, x.type, w.type, y.type) | element(*inputs, y)
     arguments = [*places(x, w), _bias(inputs), *places(y)]
     return elementwise(backend, SOURCE, "convolution_forward", arguments, y.type.size, defines)
 
 
-@lowering(ConvolutionBackwardData, TransposedConvolution)
+@lowering(ConvolutionBackwardData, TransposedConvolution, freedom="any")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     dy, w, dx = inputs[0], inputs[1], outputs[0]
     step = _by_cudnn(backend, node, "convolution_backward_data", (dy, w), dx)
     if step is not None:
         return _with_bias(backend, step, inputs, dx)
-    defines = _defines(node.op, dx.type.shape, w.type.shape, dy.type.shape) | element(*inputs, dx)
+    defines = _defines(node.op, dx.type, w.type, dy.type) | element(*inputs, dx)
     arguments = [*places(dy, w), _bias(inputs), *places(dx)]
     return elementwise(backend, SOURCE, "convolution_backward_data", arguments, dx.type.size, defines)
 
 
-@lowering(ConvolutionBackwardFilter)
+@lowering(ConvolutionBackwardFilter, freedom="any")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     x, dy, dw = inputs[0], inputs[1], outputs[0]
     step = _by_cudnn(backend, node, "convolution_backward_filter", (x, dy), dw)
     if step is not None:
         return step
-    defines = _defines(node.op, x.type.shape, dw.type.shape, dy.type.shape) | element(x, dy, dw)
+    defines = _defines(node.op, x.type, dw.type, dy.type) | element(x, dy, dw)
     arguments = [*places(x, dy, dw), (Scalar.int64, x.type.shape[0])]
     return backend.launch(SOURCE, "convolution_backward_filter", [dw.type.size], [THREADS], arguments, defines=defines)
 
 
-@lowering(ConvolutionBackwardBias)
+@lowering(ConvolutionBackwardBias, freedom="any")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
-    samples, channels, *plane = inputs[0].type.shape
-    return sum_of_channel(backend, inputs[0], outputs[0], (samples, channels, math.prod(plane)))
+    return sum_of_channel(backend, inputs[0], outputs[0], channel_sizes(inputs[0].type))
+
+
+def channel_sizes(type: TensorType) -> tuple[int, int, int]:
+    """(N, C, *S) as it lies in memory, (samples, channels, plane): with channels last, every pixel is a sample."""
+    samples, channels, *spatial = type.shape
+    plane = math.prod(spatial)
+    return (samples * plane, channels, 1) if type.channels_last else (samples, channels, plane)
 
 
 def sum_of_channel(backend: CudaBackend, dy: Tensor, db: Tensor, sizes: tuple[int, int, int]) -> Step:

@@ -11,7 +11,8 @@ from ....dtypes import DType
 from ....errors import CompileError
 from ....graph import Node
 from ....ops.activation import Activation, ActivationBackward
-from ....ops.elementwise import Add, Cast, Full, Scale
+from ....ops.elementwise import Add, Cast, Copy, Full, Scale
+from ....types import MAX_RANK
 from ..backend import CudaBackend, Step, Tensor
 from ..registry import lowering
 
@@ -99,7 +100,7 @@ def sequence(*steps: Step) -> Step:
     return run
 
 
-@lowering(Activation, ActivationBackward)
+@lowering(Activation, ActivationBackward, freedom="same")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op = node.op
     assert isinstance(op, Activation | ActivationBackward)
@@ -109,13 +110,13 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     return elementwise(backend, SOURCE, kernel, arguments, outputs[0].type.size, defines)
 
 
-@lowering(Add)
+@lowering(Add, freedom="same")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     defines = element(*inputs, *outputs)
     return elementwise(backend, SOURCE, "add", places(*inputs, *outputs), outputs[0].type.size, defines)
 
 
-@lowering(Scale)
+@lowering(Scale, freedom="same")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op = node.op
     assert isinstance(op, Scale)
@@ -123,13 +124,22 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     return elementwise(backend, SOURCE, "scale", arguments, outputs[0].type.size, element(*inputs, *outputs))
 
 
-@lowering(Cast)
+@lowering(Cast, Copy, freedom="any")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
-    defines: dict[str, object] = {"FROM": c_type(inputs[0].type.dtype), "TO": c_type(outputs[0].type.dtype)}
-    return elementwise(backend, SOURCE, "cast", places(*inputs, *outputs), outputs[0].type.size, defines)
+    x, y = inputs[0].type, outputs[0].type
+    if x == y:
+        return backend.copy(inputs[0], outputs[0])
+    defines: dict[str, object] = {"FROM": c_type(x.dtype), "TO": c_type(y.dtype)}
+    if x.order == y.order:
+        return elementwise(backend, SOURCE, "cast", places(*inputs, *outputs), y.size, defines)
+    lead = MAX_RANK - y.rank
+    extents = [*[1] * lead, *y.extents]
+    strides = [*[0] * lead, *(x.strides[axis] for axis in y.order)]
+    numbers = [(Scalar.int64, number) for number in (*extents[1:], *strides)]
+    return elementwise(backend, SOURCE, "reorder", [*places(*inputs, *outputs), *numbers], y.size, defines)
 
 
-@lowering(Full)
+@lowering(Full, freedom="any")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op = node.op
     assert isinstance(op, Full)

@@ -1,4 +1,4 @@
-"""The same numbers in other places; row-major, a reshape is a copy of bytes."""
+"""The same numbers in other places; pieces are cut along the axes as they lie in memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from gocudnn_py.cuda import Scalar
 
 from ....graph import Node
-from ....ops.elementwise import Copy
 from ....ops.shape import Concat, Pad, Reshape, Slice, Split, bounds
+from ....types import MAX_RANK
 from ..backend import CudaBackend, Step, Tensor
 from ..registry import lowering
 from .elementwise import THREADS, blocks, c_type, sequence
@@ -17,12 +17,12 @@ from .elementwise import THREADS, blocks, c_type, sequence
 SOURCE = "movement.cu"
 
 
-@lowering(Reshape, Copy)
+@lowering(Reshape)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     return backend.copy(inputs[0], outputs[0])
 
 
-@lowering(Concat)
+@lowering(Concat, freedom="same")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op = node.op
     assert isinstance(op, Concat)
@@ -32,7 +32,7 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     )
 
 
-@lowering(Split)
+@lowering(Split, freedom="same")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op = node.op
     assert isinstance(op, Split)
@@ -42,14 +42,15 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     )
 
 
-@lowering(Slice, Pad)
+@lowering(Slice, Pad, freedom="same")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op = node.op
     assert isinstance(op, Slice | Pad)
-    starts = op.starts if isinstance(op, Slice) else [-before for before in op.before]
     x, y = inputs[0].type, outputs[0].type
-    lead = 5 - y.rank
-    extents = [[*[1] * lead, *type.shape[1:]] for type in (x, y)]
+    by_axis = [0, *(op.starts if isinstance(op, Slice) else [-before for before in op.before])]
+    starts = [by_axis[axis] for axis in y.order[1:]]
+    lead = MAX_RANK - y.rank
+    extents = [[*[1] * lead, *type.extents[1:]] for type in (x, y)]
     numbers = [*extents[0], *extents[1], *[0] * lead, *starts]
     arguments = [(Scalar.pointer, inputs[0]), (Scalar.pointer, outputs[0]), (Scalar.int64, y.size)]
     arguments += [(Scalar.float64, op.value if isinstance(op, Pad) else 0.0)]
@@ -60,8 +61,9 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
 
 def _columns(backend: CudaBackend, axis: int, x: Tensor, y: Tensor, x_start: int, y_start: int) -> Step:
     """A launch that copies the smaller of two tensors along an axis into, or out of, the larger."""
-    inner = math.prod(x.type.shape[axis + 1 :])
-    rows = math.prod(x.type.shape[:axis])
+    place = x.type.order.index(axis)
+    inner = math.prod(x.type.extents[place + 1 :])
+    rows = math.prod(x.type.extents[:place])
     x_width, y_width = x.type.shape[axis] * inner, y.type.shape[axis] * inner
     width = min(x_width, y_width)
     itemsize = x.type.dtype.itemsize

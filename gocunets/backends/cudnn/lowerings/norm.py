@@ -8,15 +8,23 @@ from collections.abc import Sequence
 from gocudnn_py.cuda import Scalar
 
 from ....graph import Node
+from ....ops.base import Op
 from ....ops.norm import BatchNorm, BatchNormBackward, BatchNormInference, RunningStatistics
+from ....passes.layout import Freedom
 from ..backend import CudaBackend, Step, Tensor
 from ..registry import lowering
+from .convolution import channel_sizes
 from .elementwise import THREADS, blocks, pointers
 
 SOURCE = "norm.cu"
 
 
-@lowering(BatchNorm, BatchNormBackward)
+def _freedom(op: Op) -> Freedom:
+    """A statistic of each activation lies as x would, row-major, without the samples."""
+    return "same" if getattr(op, "spatial", False) else "row_major"
+
+
+@lowering(BatchNorm, BatchNormBackward, freedom=_freedom)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op = node.op
     assert isinstance(op, BatchNorm | BatchNormBackward)
@@ -28,7 +36,7 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     return backend.launch(SOURCE, "batch_norm_forward", grid, [THREADS], [*arguments, (Scalar.float64, op.epsilon)])
 
 
-@lowering(BatchNormInference)
+@lowering(BatchNormInference, freedom=_freedom)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op = node.op
     assert isinstance(op, BatchNormInference)
@@ -53,5 +61,5 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
 
 def _sizes(x: Tensor, spatial: bool) -> tuple[int, int, int]:
     """Samples, channels that have a statistic, and positions that share it."""
-    samples, channels, *plane = x.type.shape
-    return (samples, channels, math.prod(plane)) if spatial else (samples, channels * math.prod(plane), 1)
+    samples, *activations = x.type.shape
+    return channel_sizes(x.type) if spatial else (samples, math.prod(activations), 1)

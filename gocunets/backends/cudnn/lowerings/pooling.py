@@ -20,7 +20,7 @@ KERNELS = {
 }
 
 
-@lowering(MaxPool, MaxPoolBackward, AveragePool, AveragePoolBackward)
+@lowering(MaxPool, MaxPoolBackward, AveragePool, AveragePoolBackward, freedom="same")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op: Any = node.op
     first, result = inputs[0].type.shape, outputs[0].type.shape
@@ -32,6 +32,7 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
         S=three_axes(op.stride, 1),
         P=three_axes(op.padding, 0),
     )
+    defines |= {"C": x[1], "LAST": int(outputs[0].type.channels_last)}
     defines |= element(*inputs, *outputs)
     arguments = places(*inputs, *outputs)
     return elementwise(backend, "pooling.cu", KERNELS[type(op)], arguments, outputs[0].type.size, defines)
