@@ -116,13 +116,14 @@ def launches_of(case: Case) -> Iterator[Launched]:
 
 @cache
 def all_launches() -> dict[Launched, None]:
-    """The launches of every case, and of the thesis's network with its fused kernels."""
+    """The launches of every case, of the thesis's network with its fused kernels, and of those around the libraries."""
     backend = RecordingBackend()
     for batch in (10, 200):
         network = Network(zoo.thesis_network(), (1, 28, 28)).compile(optimizer=optim.Adam(), device=backend)
         network.compiled.program("training", batch)
     backend.engines = NothingRuns(backend, EnginePolicy(least_work=0))
-    network = Network(nn.Conv(2, 3, groups=2), (2, 8, 8)).compile(device=backend)
+    layers = nn.Conv(2, 3, groups=2), nn.Activation("tanh"), nn.Dense(1)
+    network = Network(nn.Sequential(*layers), (2, 8, 8)).compile(device=backend, layout="channels_last")
     network.compiled.program("module", 1)
     return dict.fromkeys(itertools.chain(backend.launches, *map(launches_of, CASES)))
 

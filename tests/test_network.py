@@ -776,6 +776,20 @@ def test_a_module_belongs_to_one_network() -> None:
     Network(nn.Sequential(fresh), (4,))
 
 
+def test_layouts_differ_in_memory_only() -> None:
+    x, labels = data()
+    networks = {name: compiled(rich, layout=name) for name in ("auto", "channels_first", "channels_last")}
+    steps = {name: [network.step(x, labels) for _ in range(3)] for name, network in networks.items()}
+    for name, network in networks.items():
+        assert steps[name] == pytest.approx(steps["auto"], rel=1e-6)
+        for key, w in network.weights.items():
+            np.testing.assert_allclose(w, networks["auto"].weights[key], rtol=1e-4, atol=1e-6, err_msg=name)
+    types = [value.type for value in networks["channels_last"].compiled.program("training", len(x)).plan.slots]
+    assert any(type.channels_last for type in types)
+    with pytest.raises(ValueError, match="layout 'NHWC' is none of auto, channels_first, channels_last"):
+        compiled(rich, layout="NHWC")
+
+
 def test_a_dropped_network_is_gone_at_once() -> None:
     gc.disable()  # reference counts alone: with a cycle, its memory would wait for the collector
     try:

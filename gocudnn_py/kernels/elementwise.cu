@@ -13,17 +13,21 @@ extern "C" __global__ void activation_backward(const T* y, const T* dy, T* dx, f
 {
     FOR_EACH(i, count) dx[i] = activate_backward<KIND>(y[i], dy[i], parameter);
 }
+
+// y (samples, channels, plane) = activation(y + b (channels)); b may be absent.
+extern "C" __global__ void finish(
+    const T* b, T* y, float parameter, long long channels, long long plane, long long count)
+{
+    FOR_EACH(i, count) {
+        const float product = y[i];
+        y[i] = activate<KIND>(b ? product + static_cast<float>(b[i / plane % channels]) : product, parameter);
+    }
+}
 #endif
 
 extern "C" __global__ void add(const T* a, const T* b, T* y, long long count)
 {
     FOR_EACH(i, count) y[i] = static_cast<float>(a[i]) + static_cast<float>(b[i]);
-}
-
-// y (samples, channels, plane) += b (channels).
-extern "C" __global__ void add_bias(const T* b, T* y, long long channels, long long plane, long long count)
-{
-    FOR_EACH(i, count) y[i] = static_cast<float>(y[i]) + static_cast<float>(b[i / plane % channels]);
 }
 
 extern "C" __global__ void scale(const T* x, T* y, double factor, long long count)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import numpy as np
 import pytest
 
-from gocunets import DType, Network, nn, optim
+from gocunets import DType, Network, losses, nn, optim
 from gocunets.backends import cuda_obstacle
+from gocunets.ops import Op
+from gocunets.passes.layout import Freedom, channels_first, channels_last
 from tests.cases import CASES, DIFFERENTIABLE, Case, rounded
 from tests.gpu.test_networks import LABELS, X, _distance
-from tests.test_ops import assert_gradients, assert_outputs, backward, dys_of, forward
+from tests.test_ops import MUTATIONS, Order, assert_gradients, assert_outputs, backward, dys_of, forward, nudged
 
 PRODUCTS = [
     case
@@ -22,25 +27,61 @@ DTYPES = [DType.float32, DType.float16, DType.bfloat16]
 @pytest.fixture(scope="module")
 def engines() -> object:
     """A backend that asks the libraries for everything, however small."""
-    obstacle = cuda_obstacle()
-    if obstacle:
-        pytest.skip(obstacle)
+    _skip_without_a_card()
     from gocunets.backends.cudnn import CudaBackend, EnginePolicy
 
     return CudaBackend(engines=EnginePolicy(choose="first", least_work=0))
 
 
+def _skip_without_a_card() -> None:
+    obstacle = cuda_obstacle()
+    if obstacle:
+        pytest.skip(obstacle)
+
+
+def _freedom(op: Op) -> Freedom:
+    from gocunets.backends.cudnn.registry import freedom_of
+
+    return freedom_of(op)
+
+
+@pytest.mark.parametrize("order", [channels_first, channels_last])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", PRODUCTS, ids=str)
-def test_forward(case: Case, dtype: DType, engines: object) -> None:
-    assert_outputs(case, forward(case, engines, dtype), dtype)  # type: ignore[arg-type]
+def test_forward(case: Case, dtype: DType, order: Order, engines: Any) -> None:
+    assert_outputs(case, forward(case, engines, dtype, order, _freedom), dtype)
 
 
+@pytest.mark.parametrize("order", [channels_first, channels_last])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", [case for case in PRODUCTS if case in DIFFERENTIABLE], ids=str)
-def test_gradient(case: Case, dtype: DType, engines: object) -> None:
-    dxs = backward(case, engines, dtype, rounded(case, dtype), dys_of(case, dtype))  # type: ignore[arg-type]
+def test_gradient(case: Case, dtype: DType, order: Order, engines: Any) -> None:
+    dxs = backward(case, engines, dtype, rounded(case, dtype), dys_of(case, dtype), order, _freedom)
     assert_gradients(case, dxs, dtype)
+
+
+@pytest.mark.parametrize(("case", "name"), [row for row in MUTATIONS if row[0] in PRODUCTS], ids=str)
+def test_one_number_wrong_by_one_percent_is_noticed(case: Case, name: str, engines: Any) -> None:
+    wrong = forward(case, engines, DType.float32, **{name: nudged(case, name).astype(np.float32)})
+    with pytest.raises(AssertionError, match="beyond the bound"):
+        assert_outputs(case, wrong)
+
+
+@pytest.mark.parametrize("kind", ["relu", "leaky_relu", "tanh", None])
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-6), ("float16", 2e-3), ("bfloat16", 1.6e-2)])
+def test_bias_and_activation_in_one_graph_or_after(dtype: str, error: float, layout: str, kind: str | None) -> None:
+    layers = [nn.Conv(32, 3, padding=1), *([nn.Activation(kind)] if kind else []), nn.Conv(64, 3, stride=2)]
+    x = np.random.default_rng(0).standard_normal((4, 16, 20, 20), np.float32)
+
+    def outputs(**settings: Any) -> np.ndarray:
+        network = Network(nn.Sequential(*map(copy.deepcopy, layers)), (16, 20, 20), seed=3)
+        return network.compile(loss=losses.MeanSquaredError(), **settings).inference(x)
+
+    _skip_without_a_card()
+    result = outputs(device="cuda", dtype=dtype, layout=layout)
+    expected = outputs(device="cpu")
+    assert np.abs(result - expected).max() < error * 4 * np.abs(expected).max()
 
 
 def _wide() -> nn.Module:
@@ -58,12 +99,10 @@ def _wide() -> nn.Module:
     )
 
 
-def _network(dtype: str = "float32", math: str = "fma") -> Network:
-    obstacle = cuda_obstacle()
-    if obstacle:
-        pytest.skip(obstacle)
+def _network(dtype: str = "float32", math: str = "fma", **settings: Any) -> Network:
+    _skip_without_a_card()
     network = Network(_wide(), (1, 28, 28), seed=1)
-    return network.compile(optimizer=optim.Momentum(0.001), device="cuda", dtype=dtype, math=math)  # type: ignore[arg-type]
+    return network.compile(optimizer=optim.Momentum(0.001), device="cuda", dtype=dtype, math=math, **settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

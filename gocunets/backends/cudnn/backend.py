@@ -192,7 +192,7 @@ class CudaBackend:
 
     def fuse(self, graph: Graph, keep: Collection[Value]) -> Graph:
         """Groups of nodes that one kernel of ours does become one node."""
-        return fuse(graph, keep, self.shared_limit)
+        return fuse(graph, keep, self.shared_limit, self.engines.takes)
 
     def synchronize(self) -> None:
         """Wait for everything that was launched."""

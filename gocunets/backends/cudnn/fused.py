@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from ...dtypes import DType
 from ...ops.base import Op
+from ...ops.conv import Convolution
 from ...types import TensorType
 
 
@@ -54,6 +55,22 @@ class FusedConvolution(Op):
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
         x = inputs[0]
         return (TensorType((x.shape[0], self.geometry.filters, *self.geometry.output), x.dtype),)
+
+
+@dataclass(frozen=True)
+class ActivatedConvolution(Op):
+    """A large convolution with its bias, if it has one, and the activation of its result."""
+
+    name: ClassVar[str] = "cuda.activated_convolution"
+    convolution: Convolution
+    kind: str
+    parameter: float | None = None
+
+    def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
+        return self.convolution.infer(*inputs)
+
+    def flops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        return self.convolution.flops(inputs, outputs) + outputs[0].size
 
 
 @dataclass(frozen=True)

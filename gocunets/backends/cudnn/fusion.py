@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ...dtypes import DType
 from ...graph import Graph, Node, Phase, Value
@@ -19,6 +19,7 @@ from ...ops.loss import CountCorrect, CrossEntropy, CrossEntropyBackward, Masked
 from ...ops.update import FlagNonFinite
 from ...passes.layout import channels_first
 from .fused import (
+    ActivatedConvolution,
     FinishGradients,
     FusedBackwardData,
     FusedConvolution,
@@ -33,18 +34,19 @@ LARGEST_LOSS = 4096  # samples that one block takes
 MOST_CLASSES = 64
 
 
-def fuse(graph: Graph, keep: Collection[Value], shared_limit: int) -> Graph:
+def fuse(graph: Graph, keep: Collection[Value], shared_limit: int, large: Callable[[int], bool]) -> Graph:
     """Replace groups of nodes in place; what is kept, put out or assigned is still made.
 
-    `shared_limit` is how many bytes of shared memory a block may take on the card.
+    `shared_limit` is how many bytes of shared memory a block may take on the card; `large` says of a number of
+    multiply-adds whether the libraries do them.
     """
-    _Fusion(graph, keep, shared_limit).run()
+    _Fusion(graph, keep, shared_limit, large).run()
     return graph
 
 
 class _Fusion:
-    def __init__(self, graph: Graph, keep: Collection[Value], shared_limit: int) -> None:
-        self.graph, self.shared_limit = graph, shared_limit
+    def __init__(self, graph: Graph, keep: Collection[Value], shared_limit: int, large: Callable[[int], bool]) -> None:
+        self.graph, self.shared_limit, self.large = graph, shared_limit, large
         self.wanted = {*keep, *graph.outputs.values(), *graph.assigned.values()}
 
     def run(self) -> None:
@@ -57,14 +59,22 @@ class _Fusion:
         """Convolution, alone or with the activation that follows it."""
         for node in self._nodes(Convolution):
             geometry = self._geometry(node, node.inputs[0].shape, node.inputs[1].shape)
-            if geometry is None:
-                continue
             user = self._only_user(node.outputs[0])
-            if user is not None and isinstance(user.op, Activation):
+            if geometry is None:
+                self._activate(node, user)
+            elif user is not None and isinstance(user.op, Activation):
                 op: Op = FusedConvolution(geometry, user.op.kind, user.op.parameter)
                 self._replace([node, user], op, node.inputs, user.outputs)
             else:
                 self._replace([node], FusedConvolution(geometry), node.inputs, node.outputs)
+
+    def _activate(self, node: Node, user: Node | None) -> None:
+        """A convolution of the libraries' with the activation that follows it."""
+        assert isinstance(node.op, Convolution)
+        flops = node.op.flops([x.type for x in node.inputs], [y.type for y in node.outputs])
+        if user is not None and isinstance(user.op, Activation) and self.large(flops // 2):
+            op = ActivatedConvolution(node.op, user.op.kind, user.op.parameter)
+            self._replace([node, user], op, node.inputs, user.outputs)
 
     def _backward_data(self) -> None:
         """The data gradient, alone or with the gradient of the activation whose output was the input."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gocudnn_py.cuda import Scalar
-from gocudnn_py.cudnn.graph import Graph
+from gocudnn_py.cudnn.graph import Graph, channels_last
 
 from ....graph import Node
 from ....ops.conv import (
@@ -20,10 +20,17 @@ from ....ops.conv import (
 from ....types import TensorType
 from ..backend import CudaBackend, Step, Tensor
 from ..engines import graph_tensor, strides_of_two_axes, with_two_axes
+from ..fused import ActivatedConvolution
 from ..registry import lowering
-from .elementwise import THREADS, element, elementwise, places, sequence
+from .elementwise import THREADS, activation_code, element, elementwise, places, sequence
 
 SOURCE = "convolution.cu"
+KINDS = {
+    Convolution: "convolution",
+    ConvolutionBackwardData: "convolution_backward_data",
+    TransposedConvolution: "convolution_backward_data",
+    ConvolutionBackwardFilter: "convolution_backward_filter",
+}
 NAMES = {
     "convolution": ("x", "w"),
     "convolution_backward_data": ("dy", "w"),
@@ -58,50 +65,99 @@ def _bias(inputs: Sequence[Tensor]) -> tuple[Scalar, Any]:
     return places(inputs[2])[0] if len(inputs) > 2 else (Scalar.pointer, 0)
 
 
-def _by_cudnn(backend: CudaBackend, node: Node, kind: str, inputs: Sequence[Tensor], result: Tensor) -> Step | None:
-    """A step of cuDNN's for one of the three convolutions without bias; None where the direct kernels serve."""
-    op: Any = node.op
-    if not backend.engines.takes(node.op.flops([x.type for x in inputs], [result.type]) // 2):
+def _by_cudnn(
+    backend: CudaBackend,
+    op: Any,
+    math: str,
+    inputs: Sequence[Tensor],
+    result: Tensor,
+    *,
+    biased: bool = False,
+    relu: bool = False,
+) -> Step | None:
+    """One of the three convolutions as one graph of cuDNN's; None for a small one, or one that no engine does."""
+    if not backend.engines.takes(op.flops([x.type for x in inputs], [result.type]) // 2):
         return None
-    graph = Graph()
-    tensors = {graph_tensor(graph, name, place.type): place for name, place in zip(NAMES[kind], inputs, strict=True)}
+    graph, kind = Graph(), KINDS[type(op)]
+    tensors = {graph_tensor(graph, name, x.type): x for name, x in zip(NAMES[kind], inputs, strict=False)}
     window = {"padding": op.padding, "stride": op.stride, "dilation": op.dilation}
     if len(op.stride) == 1:
         window = {name: (int(name != "padding"), *values) for name, values in window.items()}
     dims = () if kind == "convolution" else (with_two_axes(result.type.shape, 1),)
     made = getattr(graph, kind)(*tensors, *dims, **window)
+    if biased:
+        extents = (1, made.dims[1], *[1] * (len(made.dims) - 2))
+        b = graph.tensor("b", extents, inputs[2].type.dtype, order=channels_last(len(extents)))
+        tensors[b] = inputs[2]
+        made = graph.add(made, b)
+    if relu:
+        made = graph.relu(made)
     strides = strides_of_two_axes(result.type)
     tensors[graph.output(made, "result", dtype=result.type.dtype, strides=strides)] = result
-    return backend.engines.run_graph(graph, tensors, node.math)
+    return backend.engines.run_graph(graph, tensors, math)
 
 
-def _with_bias(backend: CudaBackend, step: Step, inputs: Sequence[Tensor], y: Tensor) -> Step:
-    """The step, and then the bias if there is one."""
-    if len(inputs) < 3:
-        return step
+def _finished(
+    backend: CudaBackend,
+    op: Any,
+    math: str,
+    inputs: Sequence[Tensor],
+    y: Tensor,
+    kind: str = "identity",
+    parameter: float | None = None,
+) -> Step | None:
+    """A convolution of cuDNN's with bias and activation: in one graph where an engine does that, or by a launch after.
+
+    None where the direct kernels serve.
+    """
+    biased, plain = len(inputs) > 2, kind == "identity"
+    if plain or kind == "relu":
+        step = _by_cudnn(backend, op, math, inputs, y, biased=biased, relu=not plain)
+        if step is not None or (plain and not biased):
+            return step
+    step = _by_cudnn(backend, op, math, inputs, y)
+    if step is None:
+        return None
     _, channels, plane = channel_sizes(y.type)
-    arguments = [*places(inputs[2], y), (Scalar.int64, channels), (Scalar.int64, plane)]
-    bias = elementwise(backend, "elementwise.cu", "add_bias", arguments, y.type.size, element(inputs[2], y))
-    return sequence(step, bias)
+    numbers = (Scalar.float32, parameter or 0.0), (Scalar.int64, channels), (Scalar.int64, plane)
+    defines = {"KIND": activation_code(kind)} | element(*inputs, y)
+    arguments = [_bias(inputs), *places(y), *numbers]
+    return sequence(step, elementwise(backend, "elementwise.cu", "finish", arguments, y.type.size, defines))
+
+
+def _direct(backend: CudaBackend, op: Convolution, inputs: Sequence[Tensor], y: Tensor) -> Step:
+    x, w = inputs[:2]
+    defines = _defines(op, x.type, w.type, y.type) | element(*inputs, y)
+    arguments = [*places(x, w), _bias(inputs), *places(y)]
+    return elementwise(backend, SOURCE, "convolution_forward", arguments, y.type.size, defines)
 
 
 @lowering(Convolution, freedom="any")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
-    x, w, y = inputs[0], inputs[1], outputs[0]
-    step = _by_cudnn(backend, node, "convolution", (x, w), y)
+    op = node.op
+    assert isinstance(op, Convolution)
+    return _finished(backend, op, node.math, inputs, outputs[0]) or _direct(backend, op, inputs, outputs[0])
+
+
+@lowering(ActivatedConvolution, freedom="any")
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    op, y = node.op, outputs[0]
+    assert isinstance(op, ActivatedConvolution)
+    step = _finished(backend, op.convolution, node.math, inputs, y, op.kind, op.parameter)
     if step is not None:
-        return _with_bias(backend, step, inputs, y)
-    defines = _defines(node.op, x.type, w.type, y.type) | element(*inputs, y)
-    arguments = [*places(x, w), _bias(inputs), *places(y)]
-    return elementwise(backend, SOURCE, "convolution_forward", arguments, y.type.size, defines)
+        return step
+    arguments = [*places(y, y), (Scalar.float32, op.parameter or 0.0)]
+    defines = {"KIND": activation_code(op.kind)} | element(y)
+    activation = elementwise(backend, "elementwise.cu", "activation_forward", arguments, y.type.size, defines)
+    return sequence(_direct(backend, op.convolution, inputs, y), activation)
 
 
 @lowering(ConvolutionBackwardData, TransposedConvolution, freedom="any")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     dy, w, dx = inputs[0], inputs[1], outputs[0]
-    step = _by_cudnn(backend, node, "convolution_backward_data", (dy, w), dx)
+    step = _finished(backend, node.op, node.math, inputs, dx)
     if step is not None:
-        return _with_bias(backend, step, inputs, dx)
+        return step
     defines = _defines(node.op, dx.type, w.type, dy.type) | element(*inputs, dx)
     arguments = [*places(dy, w), _bias(inputs), *places(dx)]
     return elementwise(backend, SOURCE, "convolution_backward_data", arguments, dx.type.size, defines)
@@ -110,7 +166,7 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
 @lowering(ConvolutionBackwardFilter, freedom="any")
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     x, dy, dw = inputs[0], inputs[1], outputs[0]
-    step = _by_cudnn(backend, node, "convolution_backward_filter", (x, dy), dw)
+    step = _by_cudnn(backend, node.op, node.math, (x, dy), dw)
     if step is not None:
         return step
     defines = _defines(node.op, x.type, dw.type, dy.type) | element(x, dy, dw)
