@@ -172,7 +172,7 @@ class Compilation:
         graph = trace_loss(self.module, shape, self.policy, mode, self.step_state, self.loss, gather)
         if mode == "inference":
             return self._program(graph)
-        gradients = add_training(graph, self.groups, self.policy.loss_scale)
+        gradients = add_training(graph, self.groups, self.policy.scaled)
         share = self.share and kind in ("training", "resident")
         return self._program(graph, keep=self._kept(graph), gradients=gradients, share=share)
 

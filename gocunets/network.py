@@ -112,6 +112,7 @@ class Network:
             for state in compiled.store.states:
                 if state.name in contents:
                     compiled.store.write(state, contents[state.name])
+            compiled.write_step(loss_scale=policy.loss_scale, steady=0)
             self.policy, self._compiled, self._active = policy, compiled, None
             self.progress = Progress()  # steps and moments begin anew, so there is no training to resume
         return self

@@ -29,7 +29,8 @@ STEP_STATE = np.dtype(
             np.int32,
         ),  # 1 once the loss or a gradient was not finite: updates are skipped from there
         ("batch_size", np.int32),  # valid samples of this batch
-        ("loss_scale", np.float32),
+        ("loss_scale", np.float32),  # what gradients are multiplied by on their way back
+        ("steady", np.int32),  # steps since the loss scale changed; -1 once a gradient of this step overflowed
         ("learning_rate", np.float64, (MAX_GROUPS,)),  # by parameter group
     ],
     align=True,

@@ -11,9 +11,9 @@ from .graph import Graph, Mode, Value
 from .losses import Loss
 from .ops.base import one
 from .ops.data import GatherBatch
-from .ops.elementwise import copy, scale
+from .ops.elementwise import copy
 from .ops.loss import masked_mean
-from .ops.update import AdvanceStep, FlagNonFinite, UnlessFlagged, Update
+from .ops.update import AdvanceStep, FlagNonFinite, LossScale, UnlessFlagged, Unscale, Update
 from .optim import Optimizer
 from .passes.gradient import gradient
 from .passes.precision import DtypePolicy, apply_policy
@@ -92,21 +92,22 @@ def trace_loss(
     return apply_policy(graph, policy)
 
 
-def add_training(graph: Graph, groups: Sequence[ParameterGroup], loss_scale: float = 1.0) -> dict[State, Value]:
-    """Append the backward pass and the update; returns each parameter's gradient.
+def add_training(graph: Graph, groups: Sequence[ParameterGroup], scaled: bool = False) -> dict[State, Value]:
+    """Append the backward pass and the update; returns each parameter's gradient. `scaled`: by a loss scale.
 
     Outputs `gradient/<name>` are added for every parameter.
     """
     graph.phase = "backward"
     parameters = [parameter for group in groups for parameter in group.parameters]
-    raw = gradient(graph, graph.outputs["loss"], [graph.read(parameter) for parameter in parameters], loss_scale)
-    if loss_scale != 1.0:
-        raw = [scale(value, 1.0 / loss_scale) for value in raw]
+    seed = one(graph.add(LossScale(), graph.step)) if scaled else None
+    raw = gradient(graph, graph.outputs["loss"], [graph.read(parameter) for parameter in parameters], seed)
+    if scaled:
+        raw = [one(graph.add(Unscale(), graph.step, value)) for value in raw]
     gradients = {p: _own(graph, value, raw[:i]) for i, (p, value) in enumerate(zip(parameters, raw, strict=True))}
     for parameter, value in gradients.items():
         graph.output(f"gradient/{parameter.name}", value)
     graph.phase = "update"
-    _add_update(graph, groups, gradients)
+    _add_update(graph, groups, gradients, scaled)
     return gradients
 
 
@@ -116,9 +117,9 @@ def _own(graph: Graph, value: Value, others: Sequence[Value]) -> Value:
     return value if made_backward and value not in others else copy(value)
 
 
-def _add_update(graph: Graph, groups: Sequence[ParameterGroup], gradients: dict[State, Value]) -> None:
+def _add_update(graph: Graph, groups: Sequence[ParameterGroup], gradients: dict[State, Value], scaled: bool) -> None:
     loss = graph.outputs["loss"]
-    flagged = one(graph.add(FlagNonFinite(), graph.step, loss, *gradients.values()))
+    flagged = one(graph.add(FlagNonFinite(scaled), graph.step, loss, *gradients.values()))
     if graph.assigned:  # running statistics
         old = [graph.read(state) for state in graph.assigned]
         guarded = graph.add(UnlessFlagged(len(old)), flagged, *old, *graph.assigned.values())
@@ -135,4 +136,4 @@ def _add_update(graph: Graph, groups: Sequence[ParameterGroup], gradients: dict[
         for state, result in zip(states, results, strict=True):
             graph.assign(state, result)
     counted = [graph.outputs["correct"]] if "correct" in graph.outputs else []
-    graph.assign(graph.step_state, one(graph.add(AdvanceStep(), flagged, loss, *counted)))
+    graph.assign(graph.step_state, one(graph.add(AdvanceStep(scaled), flagged, loss, *counted)))

@@ -15,9 +15,9 @@ from gocunets import DType, Graph, Value, ops, optim
 from gocunets.graph import Mode
 from gocunets.ops.data import GatherBatch
 from gocunets.ops.shape import Slice
-from gocunets.ops.update import AdvanceStep, FlagNonFinite, UnlessFlagged, Update
+from gocunets.ops.update import AdvanceStep, FlagNonFinite, LossScale, UnlessFlagged, Unscale, Update
 from tests.convnetgo import loops
-from tests.running import RATE, SEED, STEP, step_record
+from tests.running import RATE, SCALE, SEED, STEP, step_record
 
 Array = NDArray[Any]
 Arrays = tuple[Array, ...]
@@ -832,10 +832,10 @@ def record_bytes(record: Array) -> Array:
     return record.view(np.uint8)
 
 
-def flag(fill: Fill, **fields: Any) -> Case:
+def flag(fill: Fill, scaled: bool = False, **fields: Any) -> Case:
     return Case(
-        f"flag non-finite, {fill} gradient",
-        lambda x, dw: x.graph.add(FlagNonFinite(), x.graph.step, x, dw),
+        f"flag non-finite, {fill} gradient{' by a loss scale' * scaled}",
+        lambda x, dw: x.graph.add(FlagNonFinite(scaled), x.graph.step, x, dw),
         {"x": Input(()), "dw": Input((2, 3), fill)},
         lambda *_: record_bytes(step_record(**fields)),
         exact=True,
@@ -844,20 +844,39 @@ def flag(fill: Fill, **fields: Any) -> Case:
     )
 
 
-def guard(fill: Fill) -> Case:
-    def build(x: Value, old: Value, new: Value) -> Sequence[Value]:
+def guard(fill: Fill, scaled: bool = False) -> Case:
+    def build(x: Value, dw: Value, old: Value, new: Value) -> Sequence[Value]:
         graph = x.graph
-        flagged = graph.add(FlagNonFinite(), graph.step, x)
+        flagged = graph.add(FlagNonFinite(scaled), graph.step, x, dw)
         return graph.add(UnlessFlagged(2), *flagged, old, old, new, new)
 
     return Case(
-        f"unless flagged, {fill} loss",
+        f"unless flagged, {fill} gradient{' by a loss scale' * scaled}",
         build,
-        {"x": Input((1,), fill), "old": Input((3,)), "new": Input((3,))},
-        lambda _, old, new: [old, old] if fill == "infinite" else [new, new],
+        {"x": Input((1,)), "dw": Input((2,), fill), "old": Input((3,)), "new": Input((3,))},
+        lambda _x, _dw, old, new: [old, old] if fill == "infinite" else [new, new],
         exact=True,
         wrt=(),
-        inert=("x", "new" if fill == "infinite" else "old"),
+        inert=("x", "dw", "new" if fill == "infinite" else "old"),
+    )
+
+
+def advance(fill: Fill, **fields: Any) -> Case:
+    """The end of a step with a loss scale whose gradient is `fill`."""
+
+    def build(x: Value, dw: Value) -> Sequence[Value]:
+        graph = x.graph
+        return graph.add(AdvanceStep(scaled=True), *graph.add(FlagNonFinite(scaled=True), graph.step, x, dw), x)
+
+    return Case(
+        f"advance step, {fill} gradient by a loss scale",
+        build,
+        {"x": Input(()), "dw": Input((2, 3), fill)},
+        lambda x, _: record_bytes(step_record(4, **{"cursor": 4, "loss_sum": 4 * x, "steady": 0, **fields})),
+        exact=True,
+        wrt=(),
+        valid=4,
+        inert=("dw",),
     )
 
 
@@ -876,7 +895,18 @@ STEP_END = [
     flag("normal"),
     flag("infinite", nonfinite=1, first_bad_step=STEP),
     guard("normal"),
+    flag("infinite", scaled=True, steady=-1),
     guard("infinite"),
+    guard("infinite", scaled=True),
+    advance("normal", step=STEP + 1, loss_scale=2 * SCALE),
+    advance("infinite", loss_scale=SCALE / 2),
+    Case(
+        "loss scale",
+        lambda x: [*x.graph.add(LossScale(), x.graph.step), *x.graph.add(Unscale(), x.graph.step, x)],
+        {"x": Input((2, 3))},
+        lambda x: [np.array(SCALE), x / SCALE],
+        wrt=(),
+    ),
     Case(
         "advance step",
         lambda x, n: x.graph.add(AdvanceStep(), x.graph.step, x, n),

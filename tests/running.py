@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gocunets import Graph, Node, TensorType, Value
 from gocunets.backends import Backend
 from gocunets.backends.numpy import NumpyBackend
+from gocunets.convnetgo.optimizers import LOSS_SCALE_PERIOD
 from gocunets.ops import Op
 from gocunets.passes.gradient import gradient
 from gocunets.passes.memory import Plan
@@ -22,12 +23,14 @@ from gocunets.store import StateStore
 Array = NDArray[Any]
 BACKENDS: list[Backend] = [NumpyBackend()]
 SEED, STEP, RATE = 7, 3, 0.25
+SCALE, STEADY = 4, LOSS_SCALE_PERIOD - 1
+DEFAULTS = {"step": STEP, "learning_rate": RATE, "loss_scale": SCALE, "steady": STEADY}
 
 
 def step_record(valid: int = 1, seed: int = SEED, **fields: Any) -> Array:
     """The step state of the tests, as one record."""
     record = initial_step_state(seed)
-    for name, value in {"batch_size": valid, "step": STEP, "learning_rate": RATE, **fields}.items():
+    for name, value in (DEFAULTS | {"batch_size": valid, **fields}).items():
         record[name] = value
     return record
 

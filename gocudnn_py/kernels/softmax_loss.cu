@@ -1,5 +1,5 @@
 // Softmax cross-entropy of a small batch in one block: the mean loss over the valid samples, the number of right
-// answers, and the gradient of the logits times `scale`, CLASSES known at compile time.
+// answers, and the gradient of the logits, times the loss scale if `scaled`, CLASSES known at compile time.
 
 #include "launch.cuh"
 #include "step_state.cuh"
@@ -8,12 +8,12 @@
 
 extern "C" __global__ void __launch_bounds__(THREADS) softmax_loss(
     const float* logits, const long long* labels, const StepState* state, float* loss, long long* correct,
-    float* dlogits, int samples, float scale)
+    float* dlogits, int samples, int scaled)
 {
     __shared__ float losses[THREADS];
     __shared__ int counts[THREADS];
     const int valid = state->batch_size;
-    const float share = 1.0f / valid, dshare = share * scale;
+    const float share = 1.0f / valid, dshare = scaled ? share * state->loss_scale : share;
     float total = 0.0f;
     int right = 0;
     for (int n = threadIdx.x; n < samples; n += THREADS) {

@@ -13,7 +13,14 @@ struct StepState {
     int nonfinite;
     int batch_size;
     float loss_scale;
+    int steady;
     double learning_rate[MAX_GROUPS];
 };
+
+// Whether this step makes no update: the flag is set, or a gradient overflowed by the loss scale.
+__device__ __forceinline__ bool skips(const StepState* state)
+{
+    return state->nonfinite || state->steady < 0;
+}
 
 static_assert(sizeof(StepState) == 136, "STEP_STATE has 136 bytes");

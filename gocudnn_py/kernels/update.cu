@@ -3,29 +3,48 @@
 #include "launch.cuh"
 #include "step_state.cuh"
 
-extern "C" __global__ void flag_non_finite(const T* x, StepState* state, long long count)
+#define LOSS_SCALE_PERIOD 2000  // convnetgo.optimizers
+
+extern "C" __global__ void loss_scale(const StepState* state, float* y) { *y = state->loss_scale; }
+
+extern "C" __global__ void unscale(const StepState* state, const float* dw, float* y, long long count)
+{
+    FOR_EACH(i, count) y[i] = dw[i] / state->loss_scale;
+}
+
+// `scaled` marks gradients that are to be forgiven where a smaller loss scale may help.
+extern "C" __global__ void flag_non_finite(const T* x, StepState* state, int scaled, long long count)
 {
     bool bad = false;
     FOR_EACH(i, count) bad = bad || !isfinite(static_cast<float>(x[i]));
-    if (bad && atomicExch(&state->nonfinite, 1) == 0) state->first_bad_step = state->step;
+    if (!bad) return;
+    if (scaled && state->loss_scale > 1.0f) state->steady = -1;
+    else if (atomicExch(&state->nonfinite, 1) == 0) state->first_bad_step = state->step;
 }
 
 // y = the new content, or the old one where the flag is set; y may lie on the old one.
 extern "C" __global__ void unless_flagged(
     const StepState* state, const T* before, const T* after, T* y, long long count)
 {
-    const T* chosen = state->nonfinite ? before : after;
+    const T* chosen = skips(state) ? before : after;
     if (chosen != y) FOR_EACH(i, count) y[i] = chosen[i];
 }
 
 // One thread. `correct` may be absent.
-extern "C" __global__ void advance_step(StepState* state, const T* loss, const long long* correct)
+extern "C" __global__ void advance_step(StepState* state, const T* loss, const long long* correct, int scaled)
 {
     if (state->nonfinite || blockIdx.x || threadIdx.x) return;
-    state->step += 1;
+    state->step += !skips(state);
     state->cursor += state->batch_size;
     state->loss_sum += state->batch_size * static_cast<double>(*loss);
     if (correct) state->correct += *correct;
+    if (!scaled) return;
+    if (state->steady < 0) state->loss_scale = fmaxf(1.0f, state->loss_scale / 2);
+    else if (state->steady + 1 < LOSS_SCALE_PERIOD) {
+        state->steady += 1;
+        return;
+    } else state->loss_scale *= 2;
+    state->steady = 0;
 }
 
 #define SGD 0
@@ -59,7 +78,7 @@ extern "C" __global__ void __launch_bounds__(MAX_THREADS) update(
         shared_root = static_cast<float>(root);
     }
     __syncthreads();
-    const bool skip = state->nonfinite != 0;
+    const bool skip = skips(state);
     const float rate = shared_rate, root = shared_root;
     const float c0 = constant_0, c1 = constant_1, c2 = constant_2, l1_factor = l1, l2_factor = l2;
     const float rest_0 = 1.0 - constant_0, rest_1 = 1.0 - constant_1;

@@ -37,7 +37,7 @@ from .fully_connected import (
     fully_connected_forward,
 )
 from .losses import cross_entropy, cross_entropy_backward, squared_error, squared_error_backward
-from .optimizers import adadelta, adagrad, adam, momentum, penalty, regularize, sgd
+from .optimizers import adadelta, adagrad, adam, momentum, next_loss_scale, penalty, regularize, sgd
 from .philox import normal, permutation, permuted_index, philox4x32, random_bits, uniform
 from .pooling import (
     average_pool_backward,
@@ -89,6 +89,7 @@ __all__ = [
     "max_pool_backward",
     "max_pool_forward",
     "momentum",
+    "next_loss_scale",
     "normal",
     "penalty",
     "permutation",

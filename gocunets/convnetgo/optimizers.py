@@ -11,6 +11,9 @@ import numpy as np
 
 from ._arrays import Floats, check_floats, check_same_shape
 
+LOSS_SCALE_PERIOD = 2000
+"""Steps without an overflow after which a loss scale is doubled."""
+
 
 def regularize(w: Floats, dw: Floats, l1: float, l2: float) -> Floats:
     """Return dw + l1 * sign(w) + l2 * w, the gradient of the loss with its penalty."""
@@ -20,6 +23,17 @@ def regularize(w: Floats, dw: Floats, l1: float, l2: float) -> Floats:
     if l1:
         total += float(l1) * np.sign(w)
     return total
+
+
+def next_loss_scale(scale: float, steady: int, overflowed: bool) -> tuple[float, int]:
+    """Return the factor of the next step's gradients in half precision, and how many steps it has been steady.
+
+    Halved, down to 1, where a gradient overflowed (the update is skipped); doubled after 2,000 steps without.
+    Micikevicius et al., "Mixed precision training" (2018), section 3.2.
+    """
+    if overflowed:
+        return max(1.0, scale / 2), 0
+    return (2 * scale, 0) if steady + 1 == LOSS_SCALE_PERIOD else (scale, steady + 1)
 
 
 def penalty(w: Floats, l1: float, l2: float) -> float:

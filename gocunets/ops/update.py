@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from ..dtypes import DType
 from ..types import TensorType
 from .base import Op, Precision, require_same
 
@@ -14,14 +15,41 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class LossScale(Op):
+    """What gradients are multiplied by on their way back, from the step state."""
+
+    name: ClassVar[str] = "loss_scale"
+    precision: ClassVar[Precision] = "full"
+
+    def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
+        return (TensorType((), DType.float32),)
+
+
+@dataclass(frozen=True)
+class Unscale(Op):
+    """A gradient divided by the loss scale. Inputs: step state, dw."""
+
+    name: ClassVar[str] = "unscale"
+    precision: ClassVar[Precision] = "full"
+
+    def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
+        return (inputs[1],)
+
+    def aliases(self) -> dict[int, int]:
+        return {0: 1}
+
+
+@dataclass(frozen=True)
 class FlagNonFinite(Op):
     """The step state with its flag set if the loss or a gradient is infinite or NaN.
 
-    Inputs: step state, loss, gradients.
+    Inputs: step state, loss, gradients. With `scaled`, a gradient that overflowed by a loss scale above 1 marks
+    this step only.
     """
 
     name: ClassVar[str] = "flag_non_finite"
     precision: ClassVar[Precision] = "full"
+    scaled: bool = False
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
         return (inputs[0],)
@@ -86,11 +114,13 @@ class Update(Op):
 class AdvanceStep(Op):
     """The step state one step on, unless its flag is set: counts the step, its samples and their loss.
 
-    Inputs: step state, mean loss, and where there are classes the number of right answers.
+    Inputs: step state, mean loss, and where there are classes the number of right answers. With `scaled`, the loss
+    scale follows the overflows, and a step that had one counts its samples but is no update.
     """
 
     name: ClassVar[str] = "advance_step"
     precision: ClassVar[Precision] = "full"
+    scaled: bool = False
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
         return (inputs[0],)

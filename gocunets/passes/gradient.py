@@ -9,8 +9,8 @@ from ..graph import Graph, Value
 from ..ops.elementwise import add, full
 
 
-def gradient(graph: Graph, loss: Value, wrt: Sequence[Value], seed: float = 1.0) -> list[Value]:
-    """Append the nodes that compute seed d loss / d w for each w in `wrt`; zeros where there is no path.
+def gradient(graph: Graph, loss: Value, wrt: Sequence[Value], seed: Value | None = None) -> list[Value]:
+    """Append the nodes that compute d loss / d w for each w in `wrt`, times a scalar; zeros where there is no path.
 
     Contributions of a value with several uses are summed in the order in which the uses are met
     walking backwards, so the result does not depend on how the graph is scheduled.
@@ -18,7 +18,7 @@ def gradient(graph: Graph, loss: Value, wrt: Sequence[Value], seed: float = 1.0)
     if loss.shape != ():
         raise GraphError(f"the gradient of %{loss.name} needs a scalar, not shape {loss.shape}")
     dependent = _dependent(graph, wrt)
-    gradients: dict[Value, Value] = {loss: full(graph, (), seed, loss.dtype)}
+    gradients: dict[Value, Value] = {loss: seed or full(graph, (), 1.0, loss.dtype)}
     for node in reversed(graph.nodes[: _position(graph, loss)]):
         dys = [gradients.get(y) for y in node.outputs]
         if all(dy is None for dy in dys) or not any(y in dependent for y in node.outputs):

@@ -8,9 +8,8 @@ from ..dtypes import DType
 from ..graph import Graph, Math, Node, Value
 from ..ops.elementwise import Cast, cast
 
-LOSS_SCALE = 64.0
-"""Of float16, whose numbers reach from 6e-8 to 65,504: gradients of a mean over a batch are small, sums over all
-pixels of a batch are not. Fixed: a scale that follows the overflows is not there yet."""
+LOSS_SCALE = 65536.0
+"""What float16 begins with, whose numbers reach from 6e-8 to 65,504; it then follows the overflows."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +17,9 @@ class DtypePolicy:
     """Parameters and moments are kept in `parameter`; layers compute in `compute`, sums in `accumulate`.
 
     Losses, softmax, statistics and optimizers run in `full`, at least float32. `math` says whether
-    float32 products may be rounded to TF32 on a CUDA device. Gradients flow backwards times `loss_scale`, a
-    power of two that keeps small ones from vanishing in float16, and are divided by it before the update.
+    float32 products may be rounded to TF32 on a CUDA device. Where `loss_scale` is not 1, gradients flow backwards
+    times a power of two that keeps small ones from vanishing in float16, and are divided by it before the update: it
+    begins with `loss_scale`, is halved when a gradient overflows, and doubled after 2,000 steps without.
     """
 
     parameter: DType = DType.float32
@@ -33,6 +33,11 @@ class DtypePolicy:
     def full(self) -> DType:
         """The dtype of what is never computed in half precision."""
         return DType.float64 if self.parameter is DType.float64 else DType.float32
+
+    @property
+    def scaled(self) -> bool:
+        """Whether gradients flow backwards times a loss scale."""
+        return self.loss_scale != 1.0
 
     @staticmethod
     def of(dtype: str | DType, math: Math = "fma") -> DtypePolicy:

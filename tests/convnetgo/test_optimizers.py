@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from gocunets.convnetgo import adadelta, adagrad, adam, momentum, penalty, regularize, sgd
+from gocunets.convnetgo import adadelta, adagrad, adam, momentum, next_loss_scale, penalty, regularize, sgd
 
 from .arrays import STRIDES, frozen, randoms, with_strides
 from .bound import assert_within, unit_roundoff
@@ -209,3 +209,10 @@ def test_errors(case: Case) -> None:
 def test_steps_count_from_one() -> None:
     with pytest.raises(ValueError, match="adam: step is 0, steps count from 1"):
         adam(*[np.zeros(3)] * 4, step=0)
+
+
+def test_a_loss_scale_follows_the_overflows() -> None:
+    assert next_loss_scale(1024.0, 5, True) == (512.0, 0)
+    assert next_loss_scale(1.0, 5, True) == (1.0, 0)
+    assert next_loss_scale(1024.0, 5, False) == (1024.0, 6)
+    assert next_loss_scale(1024.0, 1999, False) == (2048.0, 0)

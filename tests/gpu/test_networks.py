@@ -53,6 +53,8 @@ def check_first_step(make: Callable[[], nn.Module], backend: CudaBackend, dtype:
     network, reference = _network(make(), backend, dtype=dtype), _network(make(), "cpu")
     batch = X[:count], LABELS[:count]
     single = dtype == "float32"
+    if dtype == "float16":
+        network.compiled.write_step(loss_scale=64.0)  # with what it begins with, a first step may overflow
     assert network.forward(*batch) == pytest.approx(reference.forward(*batch), rel=1e-6 if single else error)
     expected = reference.backward()
     for name, gradient in network.backward().items():
@@ -83,6 +85,22 @@ def test_half_precision_trains(make: Callable[[], nn.Module], dtype: str, backen
     before = network.evaluate((X, LABELS)).loss
     network.fit((X, LABELS), epochs=3, batch=33)
     assert network.evaluate((X, LABELS)).loss < before
+
+
+def test_the_loss_scale_of_float16_follows_the_overflows(backend: CudaBackend) -> None:
+    network = _network(nn.Sequential(nn.Dense(16), nn.ReLU(), nn.Dense(10)), backend, dtype="float16")
+    assert network.compiled.step_record["loss_scale"] == 2**16
+    network.compiled.write_step(loss_scale=2.0**40)  # the first steps overflow
+    before = network.weights
+    assert np.isfinite(network.step(X[:4], LABELS[:4]))
+    record = network.compiled.step_record
+    assert (record["step"], record["nonfinite"], record["loss_scale"]) == (0, 0, 2.0**39)
+    assert all((network.weights[name] == w).all() for name, w in before.items())
+    losses = [network.step(X[:4], LABELS[:4]) for _ in range(60)]
+    record = network.compiled.step_record
+    assert record["loss_scale"] < 2.0**24
+    assert record["step"] + np.log2(2.0**40 / record["loss_scale"]) == 61
+    assert losses[-1] < losses[0]
 
 
 @pytest.mark.parametrize("make", [_everything, _thesis])

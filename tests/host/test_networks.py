@@ -13,6 +13,9 @@ pytest.importorskip("cuda.core", reason="cuda-core is missing: pip install 'gocu
 from gocunets import NonFiniteLoss, nn, optim
 from tests.gpu.test_networks import ERRORS, LABELS, X, _distance, _everything, _network, _thesis, check_first_step
 from tests.gpu.test_networks import test_float64_is_refused as test_float64_is_refused
+from tests.gpu.test_networks import (
+    test_the_loss_scale_of_float16_follows_the_overflows as test_the_loss_scale_of_float16_follows_the_overflows,
+)
 
 if TYPE_CHECKING:
     from gocunets.backends.cudnn import CudaBackend

@@ -131,10 +131,13 @@ class FinishGradients(Op):
 
 @dataclass(frozen=True)
 class SoftmaxLoss(Op):
-    """Cross-entropy whole: inputs logits, labels, step state; outputs mean loss, right answers, dlogits times scale."""
+    """Cross-entropy whole: inputs logits, labels, step state; outputs mean loss, right answers, dlogits.
+
+    `scaled`: dlogits times the loss scale.
+    """
 
     name: ClassVar[str] = "cuda.softmax_loss"
-    scale: float = 1.0
+    scaled: bool = False
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
         return TensorType((), DType.float32), TensorType((), DType.int64), inputs[0]

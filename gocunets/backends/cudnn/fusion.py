@@ -16,7 +16,7 @@ from ...ops.conv import (
 )
 from ...ops.elementwise import Full
 from ...ops.loss import CountCorrect, CrossEntropy, CrossEntropyBackward, MaskedMean, MaskedMeanBackward
-from ...ops.update import FlagNonFinite
+from ...ops.update import FlagNonFinite, LossScale
 from ...passes.layout import channels_first
 from .fused import (
     ActivatedConvolution,
@@ -32,6 +32,7 @@ from .tiling import fits
 
 LARGEST_LOSS = 4096  # samples that one block takes
 MOST_CLASSES = 64
+ONE = Full((), DType.float32, 1.0)
 
 
 def fuse(graph: Graph, keep: Collection[Value], shared_limit: int, large: Callable[[int], bool]) -> Graph:
@@ -93,7 +94,9 @@ class _Fusion:
     def _gradients(self) -> None:
         """Filter and bias gradients become partial sums, added up where the non-finite flag is set."""
         flag = next(iter(self._nodes(FlagNonFinite)), None)
-        if flag is None or any(value.dtype is not DType.float32 for value in flag.inputs[1:]):
+        if flag is None or flag.op != FlagNonFinite():  # with a loss scale, gradients are divided first
+            return
+        if any(value.dtype is not DType.float32 for value in flag.inputs[1:]):
             return
         sources: list[Value] = []
         parts: list[GradientPart] = []
@@ -152,9 +155,9 @@ class _Fusion:
             if group is not None:
                 mean, count, seed, *_, backward = group
                 step = mean.inputs[1]
-                assert isinstance(seed.op, Full)
+                scaled = isinstance(seed.op, LossScale)
                 outputs = (mean.outputs[0], count.outputs[0], backward.outputs[0])
-                self._replace([node, *group], SoftmaxLoss(seed.op.value), (logits, labels, step), outputs, at=node)
+                self._replace([node, *group], SoftmaxLoss(scaled), (logits, labels, step), outputs, at=node)
 
     def _loss_group(self, node: Node, logits: Value, labels: Value) -> list[Node] | None:
         users = self.graph.consumers()
@@ -168,7 +171,7 @@ class _Fusion:
         if spread is None or not isinstance(spread.op, MaskedMeanBackward):
             return None
         seed = spread.inputs[0].node
-        if seed is None or not isinstance(seed.op, Full):
+        if seed is None or not (isinstance(seed.op, LossScale) or seed.op == ONE):
             return None
         inner = [losses, probabilities, spread.outputs[0], seed.outputs[0]]
         alone = all(value not in self.wanted and len(users.get(value, ())) == 1 for value in inner)

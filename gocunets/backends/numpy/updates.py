@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ... import convnetgo, optim
 from ...errors import CompileError
 from ...graph import Node
-from ...ops.update import AdvanceStep, FlagNonFinite, UnlessFlagged, Update
+from ...ops.update import AdvanceStep, FlagNonFinite, LossScale, UnlessFlagged, Unscale, Update
 from ...passes.memory import align
 from ...state import STEP_STATE
 from .registry import RULES, Step, kernel, lowering, update_rule
@@ -45,14 +45,33 @@ def _(rule: optim.Adam, w: Array, dw: Array, m: Array, v: Array, *, rate: float,
     return convnetgo.adam(w, m, v, dw, rate, step, rule.beta1, rule.beta2, rule.epsilon)
 
 
+@kernel(LossScale)
+def _(op: LossScale, step: Array) -> Array:
+    return np.asarray(step.view(STEP_STATE)["loss_scale"][0])
+
+
+@kernel(Unscale)
+def _(op: Unscale, step: Array, dw: Array) -> Array:
+    return np.asarray(dw / step.view(STEP_STATE)["loss_scale"][0])
+
+
 @kernel(FlagNonFinite)
-def _(op: FlagNonFinite, step: Array, *watched: Array) -> Array:
+def _(op: FlagNonFinite, step: Array, loss: Array, *gradients: Array) -> Array:
     result = step.copy()
     record = result.view(STEP_STATE)
-    if not record["nonfinite"][0] and not all(np.isfinite(array).all() for array in watched):
+    bad_gradient = not all(np.isfinite(array).all() for array in gradients)
+    forgiven = op.scaled and record["loss_scale"][0] > 1
+    if bad_gradient and forgiven:
+        record["steady"] = -1
+    if not record["nonfinite"][0] and (not np.isfinite(loss).all() or (bad_gradient and not forgiven)):
         record["nonfinite"] = 1
         record["first_bad_step"] = record["step"]
     return result
+
+
+def _skips(record: Array) -> bool:
+    """Whether this step makes no update."""
+    return bool(record["nonfinite"][0] or record["steady"][0] < 0)
 
 
 @lowering(UnlessFlagged)
@@ -63,7 +82,7 @@ def _(node: Node, inputs: Sequence[Array], outputs: Sequence[Array]) -> Step:
     old, new = inputs[1 : 1 + op.count], inputs[1 + op.count :]
 
     def step() -> None:
-        for target, content in zip(outputs, old if record["nonfinite"][0] else new, strict=True):
+        for target, content in zip(outputs, old if _skips(record) else new, strict=True):
             np.copyto(target, content)
 
     return step
@@ -74,10 +93,13 @@ def _(op: AdvanceStep, step: Array, loss: Array, *correct: Array) -> Array:
     result = step.copy()
     record = result.view(STEP_STATE)
     if not record["nonfinite"][0]:
-        record["step"] += 1
+        record["step"] += not _skips(record)
         record["cursor"] += record["batch_size"]
         record["loss_sum"] += record["batch_size"] * np.float64(loss)
         record["correct"] += sum(int(count) for count in correct)
+        if op.scaled:
+            scale, steady = float(record["loss_scale"][0]), int(record["steady"][0])
+            record["loss_scale"], record["steady"] = convnetgo.next_loss_scale(scale, steady, steady < 0)
     return result
 
 
@@ -97,7 +119,7 @@ def _(node: Node, inputs: Sequence[Array], outputs: Sequence[Array]) -> Step:
     columns = [(column[:sources], column[sources:]) for column in zip(*rows, strict=True)]
 
     def step() -> None:
-        bad, rate, number = record["nonfinite"][0], record["learning_rate"][0, op.group], record["step"][0]
+        bad, rate, number = _skips(record), record["learning_rate"][0, op.group], record["step"][0]
         for (w, dw, *moments), targets in columns:
             if not bad:
                 dw = convnetgo.regularize(w, dw, op.rule.l1, op.rule.l2)

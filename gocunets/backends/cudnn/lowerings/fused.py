@@ -128,7 +128,7 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op, logits = node.op, inputs[0].type
     assert isinstance(op, SoftmaxLoss)
-    arguments = [*map(_pointer, (*inputs, *outputs)), (Scalar.int32, logits.shape[0]), (Scalar.float32, op.scale)]
+    arguments = [*map(_pointer, (*inputs, *outputs)), (Scalar.int32, logits.shape[0]), (Scalar.int32, int(op.scaled))]
     return backend.launch(
         "softmax_loss.cu", "softmax_loss", [1], [256], arguments, defines={"CLASSES": logits.shape[1]}
     )

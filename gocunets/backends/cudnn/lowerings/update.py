@@ -11,11 +11,11 @@ from gocudnn_py.cuda import Scalar
 from .... import optim
 from ....errors import CompileError
 from ....graph import Node
-from ....ops.update import AdvanceStep, FlagNonFinite, UnlessFlagged, Update
+from ....ops.update import AdvanceStep, FlagNonFinite, LossScale, UnlessFlagged, Unscale, Update
 from ....passes.memory import align
 from ..backend import CudaBackend, Step, Tensor
 from ..registry import lowering
-from .elementwise import THREADS, blocks, pointers, require_float32, sequence
+from .elementwise import THREADS, blocks, elementwise, pointers, require_float32, sequence
 
 SOURCE = "update.cu"
 Constants = Callable[[Any], tuple[float, ...]]
@@ -29,21 +29,29 @@ RULES: dict[type[optim.Optimizer], tuple[int, Constants]] = {
 """Each optimizer's number and constants in kernels/update.cu."""
 
 
+@lowering(LossScale)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    return backend.launch(SOURCE, "loss_scale", [1], [1], pointers(*inputs, *outputs))
+
+
+@lowering(Unscale)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    return elementwise(backend, SOURCE, "unscale", pointers(*inputs, *outputs), outputs[0].type.size)
+
+
 @lowering(FlagNonFinite)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
-    return sequence(
-        *_carry_over(backend, inputs[0], outputs[0]),
-        *(
-            backend.launch(
-                SOURCE,
-                "flag_non_finite",
-                [blocks(x.type.size)],
-                [THREADS],
-                [*pointers(x, outputs[0]), (Scalar.int64, x.type.size)],
-            )
-            for x in inputs[1:]
-        ),
-    )
+    op = node.op
+    assert isinstance(op, FlagNonFinite)
+    _, loss, *gradients = inputs
+    watched = [(loss, False), *((dw, op.scaled) for dw in gradients)]
+    launches = [
+        elementwise(
+            backend, SOURCE, "flag_non_finite", [*pointers(x, outputs[0]), (Scalar.int32, int(scaled))], x.type.size
+        )
+        for x, scaled in watched
+    ]
+    return sequence(*_carry_over(backend, inputs[0], outputs[0]), *launches)
 
 
 @lowering(UnlessFlagged)
@@ -66,8 +74,10 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
 
 @lowering(AdvanceStep)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    op = node.op
+    assert isinstance(op, AdvanceStep)
     correct = pointers(inputs[2]) if len(inputs) > 2 else [(Scalar.pointer, 0)]
-    arguments = [*pointers(outputs[0], inputs[1]), *correct]
+    arguments = [*pointers(outputs[0], inputs[1]), *correct, (Scalar.int32, int(op.scaled))]
     advance = backend.launch(SOURCE, "advance_step", [1], [1], arguments)
     return sequence(*_carry_over(backend, inputs[0], outputs[0]), advance)
 
