@@ -111,6 +111,8 @@ def _network(dtype: str = "float32", math: str = "fma", **settings: Any) -> Netw
 )
 def test_a_wide_network_is_that_of_the_cpu(dtype: str, math: str, error: float) -> None:
     network, cpu = _network(dtype, math), Network(_wide(), (1, 28, 28), seed=1).compile(device="cpu")
+    if dtype == "float16":
+        network.compiled.write_step(loss_scale=64.0)  # with what it begins with, a first step may overflow
     assert network.forward(X[:32], LABELS[:32]) == pytest.approx(cpu.forward(X[:32], LABELS[:32]), rel=error)
     expected = cpu.backward()
     for name, gradient in network.backward().items():

@@ -98,11 +98,12 @@ def test_forward(backend: CudaBackend, row: tuple[Any, ...], kind: str, paramete
 def test_backward_data(
     backend: CudaBackend, row: tuple[Any, ...], kind: str, parameter: float | None, images: int
 ) -> None:
-    from gocunets.backends.cudnn.fused import FusedBackwardData
+    from gocunets.backends.cudnn.fused import FusedBackward
 
     x, w, _, dy = _arrays(row, images)
-    inputs = (dy, w) if kind == "identity" else (dy, w, np.tanh(x))
-    (dx,) = _run(backend, FusedBackwardData(_geometry(row), kind, parameter), *inputs)
+    inputs = (dy, w) if kind == "identity" else (np.tanh(x), dy, w)
+    op = FusedBackward(_geometry(row), data=True, kind=kind, parameter=parameter)
+    (dx,) = _run(backend, op, *inputs)
     wide = [array.astype(np.float64) for array in (dy, w)]
     expected = convnetgo.convolution_backward_data(*wide, x.shape, **_settings(row))
     magnitude = convnetgo.convolution_backward_data(*map(np.abs, wide), x.shape, **_settings(row))
@@ -116,10 +117,10 @@ def test_backward_data(
 @pytest.mark.parametrize(("images", "parts"), [(1, 1), (10, 10), (200, 100), (37, 16), (5, 2)])
 @pytest.mark.parametrize("row", THESIS + OTHERS, ids=str)
 def test_backward_filter(backend: CudaBackend, row: tuple[Any, ...], images: int, parts: int) -> None:
-    from gocunets.backends.cudnn.fused import PartialFilterGradient
+    from gocunets.backends.cudnn.fused import FusedBackward
 
     x, w, _, dy = _arrays(row, images)
-    (partial,) = _run(backend, PartialFilterGradient(_geometry(row), parts), x, dy)
+    (partial,) = _run(backend, FusedBackward(_geometry(row), parts), x, dy)
     total = partial.astype(np.float64).sum(axis=0)
     wide = [array.astype(np.float64) for array in (x, dy)]
     expected = convnetgo.convolution_backward_filter(*wide, w.shape, **_settings(row))
@@ -129,13 +130,26 @@ def test_backward_filter(backend: CudaBackend, row: tuple[Any, ...], images: int
     _assert_close(total[w.size :], wide[1].sum(axis=(0, 2, 3)), np.abs(wide[1]).sum(axis=(0, 2, 3)), terms)
 
 
+@pytest.mark.parametrize("row", THESIS + OTHERS, ids=str)
+def test_both_gradients_by_one_launch(backend: CudaBackend, row: tuple[Any, ...]) -> None:
+    from gocunets.backends.cudnn.fused import FusedBackward
+
+    x, w, _, dy = _arrays(row, 10)
+    geometry = _geometry(row)
+    partial, dx = _run(backend, FusedBackward(geometry, 5, True, "tanh"), np.tanh(x), dy, w)
+    (partial_alone,) = _run(backend, FusedBackward(geometry, 5), np.tanh(x), dy)
+    (dx_alone,) = _run(backend, FusedBackward(geometry, data=True, kind="tanh"), np.tanh(x), dy, w)
+    assert (partial == partial_alone).all()
+    assert (dx == dx_alone).all()
+
+
 @pytest.mark.parametrize("row", THESIS, ids=str)
 def test_repeats_agree_bit_for_bit(backend: CudaBackend, row: tuple[Any, ...]) -> None:
-    from gocunets.backends.cudnn.fused import PartialFilterGradient
+    from gocunets.backends.cudnn.fused import FusedBackward
 
-    x, _, _, dy = _arrays(row, 50)
-    results = [_run(backend, PartialFilterGradient(_geometry(row), 50), x, dy)[0] for _ in range(5)]
-    assert all((result == results[0]).all() for result in results)
+    x, w, _, dy = _arrays(row, 50)
+    results = [_run(backend, FusedBackward(_geometry(row), 50, True), x, dy, w) for _ in range(5)]
+    assert all((made == first).all() for result in results for made, first in zip(result, results[0], strict=True))
 
 
 @pytest.mark.parametrize(("samples", "valid"), [(1, 1), (10, 10), (200, 200), (300, 257)])

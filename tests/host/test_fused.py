@@ -14,3 +14,4 @@ test_gather_is_bit_equal_to_the_cpu = on_the_card.test_gather_is_bit_equal_to_th
 test_forward = on_the_card.test_forward
 test_backward_data = on_the_card.test_backward_data
 test_backward_filter = on_the_card.test_backward_filter
+test_both_gradients_by_one_launch = on_the_card.test_both_gradients_by_one_launch

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from ...dtypes import DType
 from ...ops.base import Op
 from ...ops.conv import Convolution
 from ...types import TensorType
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,31 +76,35 @@ class ActivatedConvolution(Op):
 
 
 @dataclass(frozen=True)
-class FusedBackwardData(Op):
-    """dx of a convolution times activation'(x): inputs dy, w, and x where there is an activation."""
+class FusedBackward(Op):
+    """The gradients of a convolution, by one launch.
 
-    name: ClassVar[str] = "cuda.convolution_backward_data"
+    Inputs: x, unless only the data's is wanted and there is no activation; dy; w for the data's. Outputs: where there
+    are `parts`, sums over so many groups of samples of dw and behind it db, (parts, elements); with `data`, dx times
+    activation'(x).
+    """
+
+    name: ClassVar[str] = "cuda.convolution_backward"
     geometry: Geometry
+    parts: int = 0
+    data: bool = False
     kind: str = "identity"
     parameter: float | None = None
 
-    def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
-        g = self.geometry
-        return (TensorType((inputs[0].shape[0], g.channels, g.height, g.width), inputs[0].dtype),)
+    def inputs(self, tensors: Sequence[T]) -> tuple[T | None, T, T | None]:
+        """x, dy and w, None for those that it does not take."""
+        x = tensors[0] if self.parts or self.kind != "identity" else None
+        return x, tensors[0 if x is None else 1], tensors[-1] if self.data else None
 
-
-@dataclass(frozen=True)
-class PartialFilterGradient(Op):
-    """Sums over `parts` groups of samples of dw and behind it db: inputs x and dy, output (parts, elements)."""
-
-    name: ClassVar[str] = "cuda.partial_filter_gradient"
-    beside: ClassVar[bool] = True
-    geometry: Geometry
-    parts: int
+    def outputs(self, tensors: Sequence[T]) -> tuple[T | None, T | None]:
+        """The partial sums and dx, None for what it does not make."""
+        return tensors[0] if self.parts else None, tensors[-1] if self.data else None
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
-        filters = self.geometry.filters
-        return (TensorType((self.parts, filters * self.geometry.taps + filters), inputs[0].dtype),)
+        g, (_, dy, _) = self.geometry, self.inputs(inputs)
+        partial = TensorType((self.parts, g.filters * g.taps + g.filters), dy.dtype)
+        dx = TensorType((dy.shape[0], g.channels, g.height, g.width), dy.dtype)
+        return [partial] * bool(self.parts) + [dx] * self.data
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from ...dtypes import DType
 from ...graph import Graph, Node, Phase, Value
@@ -21,11 +22,10 @@ from ...passes.layout import channels_first
 from .fused import (
     ActivatedConvolution,
     FinishGradients,
-    FusedBackwardData,
+    FusedBackward,
     FusedConvolution,
     Geometry,
     GradientPart,
-    PartialFilterGradient,
     SoftmaxLoss,
 )
 from .tiling import fits
@@ -55,6 +55,7 @@ class _Fusion:
         self._forward()
         self._backward_data()
         self._gradients()
+        self._join_gradients()
 
     def _forward(self) -> None:
         """Convolution, alone or with the activation that follows it."""
@@ -86,10 +87,12 @@ class _Fusion:
                 continue
             user = self._only_user(node.outputs[0])
             if user is not None and isinstance(user.op, ActivationBackward) and user.inputs[1] is node.outputs[0]:
-                op: Op = FusedBackwardData(geometry, user.op.kind, user.op.parameter)
-                self._replace([node, user], op, (*node.inputs, user.inputs[0]), user.outputs)
+                kind = user.op.kind
+                op = FusedBackward(geometry, data=True, kind=kind, parameter=user.op.parameter)
+                x = () if kind == "identity" else (user.inputs[0],)
+                self._replace([node, user], op, (*x, *node.inputs), user.outputs)
             else:
-                self._replace([node], FusedBackwardData(geometry), node.inputs, node.outputs)
+                self._replace([node], FusedBackward(geometry, data=True), node.inputs, node.outputs)
 
     def _gradients(self) -> None:
         """Filter and bias gradients become partial sums, added up where the non-finite flag is set."""
@@ -120,7 +123,7 @@ class _Fusion:
         if geometry is None or self._only_late_users(node.outputs[0], flag) is False:
             return
         bias = self._bias_gradient(dy, flag)
-        op = PartialFilterGradient(geometry, _parts(x.shape[0], geometry))
+        op = FusedBackward(geometry, _parts(x.shape[0], geometry))
         (type,) = op.infer(x.type, dy.type)
         partial = Value(self.graph, f"{node.outputs[0].name}.parts", type)
         filters = geometry.filters
@@ -131,6 +134,21 @@ class _Fusion:
             targets.append(bias.outputs[0])
         sources.append(partial)
         self._replace([node] if bias is None else [node, bias], op, (x, dy), (partial,), at=node)
+
+    def _join_gradients(self) -> None:
+        """The filter and the data gradient of one convolution as one launch, where the later of them stands."""
+        for node in self._nodes(FusedBackward):
+            assert isinstance(node.op, FusedBackward)
+            x, dy, _ = node.op.inputs(node.inputs)
+            for other in self._nodes(FusedBackward):
+                assert isinstance(other.op, FusedBackward)
+                data_x, data_dy, w = other.op.inputs(other.inputs)
+                alike = node.op.geometry == other.op.geometry and dy is data_dy and data_x in (None, x)
+                if alike and node.op.parts and w is not None and not node.op.data and x is not None:
+                    op = replace(other.op, parts=node.op.parts)
+                    later = max(node, other, key=self.graph.nodes.index)
+                    self._replace([node, other], op, (x, dy, w), (*node.outputs, *other.outputs), at=later)
+                    break
 
     def _bias_gradient(self, dy: Value, flag: Node) -> Node | None:
         for user in self.graph.consumers().get(dy, ()):

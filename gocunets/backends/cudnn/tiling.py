@@ -3,121 +3,145 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .fused import Geometry
 
 MOST_WEIGHTS = 64 * 1024
+MOST_FILTERS = 64
+WIDEST = 32  # a row of an image lies in a thread's registers
+MOST_SUMS = 32  # that a thread holds
+MOST_THREADS = 512
 FULL_CARD = 132  # blocks that keep a large card busy: one a multiprocessor of an H200
-HALF_CARD = FULL_CARD // 2  # for what runs beside other kernels
+HALF_CARD = FULL_CARD // 2  # for what runs beside other blocks
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Channels a block and a thread make, lanes that share one result, threads, shared bytes."""
+    """Channels that a block and a thread make, threads that share the terms of a result, threads and shared bytes.
+
+    `filters` and `channels` are what a block of the filter gradient makes; its threads make `thread` filters.
+    """
 
     block: int
     thread: int
-    lanes: int
+    splits: int
     threads: int
     shared: int
-    filters: int = 0  # filters a block makes, of the filter-gradient kernel
+    filters: int = 0
+    channels: int = 0
 
 
 def fits(geometry: Geometry, limit: int) -> bool:
-    """Whether our kernels take a convolution: few channels, an image that fits into `limit` bytes of shared memory."""
-    if min(geometry.output) < 1 or geometry.filters * geometry.taps > MOST_WEIGHTS or geometry.filters > 64:
+    """Whether our kernels take a convolution: few channels, narrow images that fit into `limit` bytes of memory."""
+    (rows, columns), g = geometry.output, geometry
+    if min(rows, columns) < 1 or g.filters * g.taps > MOST_WEIGHTS or g.filters > MOST_FILTERS:
         return False
-    smallest = _forward_bytes(geometry, 1), _data_bytes(geometry, 1), _filter_bytes(geometry, 1, 1)
-    return max(smallest) <= limit
+    if g.whole:
+        return True
+    if max(columns, g.width) > WIDEST or max(rows, g.height + g.stride[0]) > MOST_THREADS or g.kernel[1] > MOST_SUMS:
+        return False
+    return max(_forward_bytes(g, 1, 1), _data_bytes(g, 1, 1), _filter_bytes(g, 1, 1, 1)) <= limit
 
 
 def forward(geometry: Geometry, images: int, limit: int) -> Tiling:
-    """Tiles of the forward kernel."""
-    pixels = math.prod(geometry.output)
-    blocks = [n for n in _divisors(geometry.filters) if _forward_bytes(geometry, n) <= limit]
-    block = _chosen(blocks, geometry.filters, images)
-    thread = max(t for t in (1, 2, 4) if block % t == 0)
-    lanes = _lanes(pixels * (block // thread), geometry.taps)
-    threads = _threads(pixels * (block // thread) * lanes)
-    return Tiling(block, thread, lanes, threads, _forward_bytes(geometry, block))
+    """Tiles of the forward kernel; `block` and `thread` count filters."""
+    g, (rows, columns) = geometry, geometry.output
+
+    def items(block: int) -> int:
+        return rows * block // _thread(block, columns)
+
+    blocks = [n for n in _divisors(g.filters) if items(n) <= MOST_THREADS and _forward_bytes(g, n, 1) <= limit]
+    block = _chosen(blocks, g.filters, images, FULL_CARD)
+    splits = _splits(items(block), g.channels * g.kernel[0], lambda n: _forward_bytes(g, block, n), limit)
+    shared = _forward_bytes(g, block, splits)
+    return Tiling(block, _thread(block, columns), splits, _threads(items(block) * splits), shared)
 
 
 def backward_data(geometry: Geometry, images: int, limit: int) -> Tiling:
-    """Tiles of the data-gradient kernel; `block` counts input channels."""
-    pixels = geometry.height * geometry.width
-    blocks = [n for n in _divisors(geometry.channels) if _data_bytes(geometry, n) <= limit]
-    block = _chosen(blocks, geometry.channels, images)
-    thread = max(t for t in (1, 2, 4) if block % t == 0)
-    lanes = _lanes(pixels * (block // thread), geometry.filters)
-    threads = _threads(pixels * (block // thread) * lanes)
-    return Tiling(block, thread, lanes, threads, _data_bytes(geometry, block))
+    """Tiles of the data gradient; `block` and `thread` count input channels."""
+    g = geometry
+    rows = -(-g.height // g.stride[0]) * g.stride[0]
+
+    def items(block: int) -> int:
+        return rows * block // _thread(block, g.width)
+
+    blocks = [n for n in _divisors(g.channels) if items(n) <= MOST_THREADS and _data_bytes(g, n, 1) <= limit]
+    block = _chosen(blocks, g.channels, images, FULL_CARD)
+    splits = _splits(items(block), g.filters, lambda n: _data_bytes(g, block, n), limit)
+    shared = _data_bytes(g, block, splits)
+    return Tiling(block, _thread(block, g.width), splits, _threads(items(block) * splits), shared)
 
 
 def backward_filter(geometry: Geometry, parts: int, limit: int) -> Tiling:
-    """Tiles of the filter-gradient kernel; `block` counts input channels, `thread` and `filters` filters."""
-    blocks = [n for n in _divisors(geometry.channels, 1) if _filter_bytes(geometry, n, 1) <= limit]
-    block = _chosen(blocks, geometry.channels, parts, HALF_CARD)
-    made = parts * (geometry.channels // block)
-    possible = [n for n in _divisors(geometry.filters) if _filter_bytes(geometry, block, n) <= limit] or [1]
-    filters = _chosen(possible, geometry.filters, made, HALF_CARD)
-    thread = max(t for t in (1, 2, 4) if filters % t == 0)
-    items = block * geometry.kernel[0] * geometry.kernel[1] * (filters // thread)
-    rows = geometry.output[0]
-    lanes = max(n for n in (1, 2, 4, 8) if n == 1 or (n <= rows and items * n <= 512))
-    shared = _filter_bytes(geometry, block, filters)
-    return Tiling(block, thread, lanes, _threads(items * lanes), shared, filters)
+    """Tiles of the filter gradient."""
+    g, taps = geometry, geometry.kernel[1]
+
+    def items(channels: int, filters: int) -> int:
+        return channels * g.kernel[0] * filters // _thread(filters, taps)
+
+    def possible(channels: int, filters: int) -> bool:
+        return items(channels, filters) <= MOST_THREADS and _filter_bytes(g, channels, filters, 1) <= limit
+
+    least = min(_divisors(g.filters), key=lambda n: items(1, n))
+    channels = _chosen([n for n in _divisors(g.channels) if possible(n, least)] or [1], g.channels, parts, HALF_CARD)
+    made = parts * (g.channels // channels)
+    filters = _chosen([n for n in _divisors(g.filters) if possible(channels, n)] or [1], g.filters, made, HALF_CARD)
+    count = items(channels, filters)
+    splits = _splits(count, g.output[0], lambda n: _filter_bytes(g, channels, filters, n), limit)
+    shared = _filter_bytes(g, channels, filters, splits)
+    return Tiling(0, _thread(filters, taps), splits, _threads(count * splits), shared, filters, channels)
 
 
-def tile(geometry: Geometry) -> tuple[int, int]:
-    """Rows and columns of the padded image that windows reach."""
-    axes = zip(geometry.output, geometry.kernel, geometry.stride, geometry.dilation, strict=True)
-    h, w = ((y - 1) * s + (k - 1) * d + 1 for y, k, s, d in axes)
-    return h, w
+def _thread(block: int, width: int) -> int:
+    """Channels that a thread makes rows of `width` sums of."""
+    return max(n for n in (1, 2, 4) if block % n == 0 and (n == 1 or n * width <= MOST_SUMS))
 
 
-def reached(geometry: Geometry) -> tuple[tuple[int, int], tuple[int, int]]:
-    """For each spatial axis, the first row of dy that dx takes from and how many there are."""
-    extents = geometry.height, geometry.width
-    result = []
-    for extent, k, s, p, d in zip(
-        extents, geometry.kernel, geometry.stride, geometry.padding, geometry.dilation, strict=True
-    ):
-        low, high = (p - (k - 1) * d) // s, (-(-extent // s) * s - 1 + p) // s
-        result.append((low, high - low + 1))
-    return result[0], result[1]
+def _splits(items: int, terms: int, nbytes: Callable[[int], int], limit: int) -> int:
+    """Threads that share a result's terms: as many as a block has room for, while two blocks share the memory."""
+    room = max(limit // 2, nbytes(1))
+    return max(n for n in range(1, terms + 1) if terms % n == 0 and items * n <= MOST_THREADS and nbytes(n) <= room)
 
 
-def _forward_bytes(geometry: Geometry, block: int) -> int:
-    return 4 * (geometry.taps * block + geometry.channels * math.prod(tile(geometry)))
+def _divisors(channels: int) -> list[int]:
+    """Into how many channels a block can be made: multiples of 4, or any where there are none, and 1."""
+    return [n for n in range(1, channels + 1) if channels % n == 0 and (n % 4 == 0 or n == 1 or channels % 4)]
 
 
-def _data_bytes(geometry: Geometry, block: int) -> int:
-    (_, rows), (_, columns) = reached(geometry)
-    filters = geometry.filters
-    return 4 * (filters * math.prod(geometry.kernel) * block + filters * rows * columns)
-
-
-def _filter_bytes(geometry: Geometry, block: int, filters: int) -> int:
-    return 4 * (filters * math.prod(geometry.output) + block * math.prod(tile(geometry)))
-
-
-def _divisors(channels: int, step: int = 4) -> list[int]:
-    """Into how many channels a block can be made: multiples of `step`, and 1."""
-    return [n for n in range(1, channels + 1) if channels % n == 0 and (n % step == 0 or n == 1 or channels % step)]
-
-
-def _chosen(possible: list[int], channels: int, images: int, wanted: int = FULL_CARD) -> int:
+def _chosen(possible: Sequence[int], channels: int, images: int, wanted: int) -> int:
     """The most channels a block, of those above 1 if there are such, that still leave the wanted blocks."""
     several = [n for n in possible if n > 1] or possible
     full = [n for n in several if images * (channels // n) >= wanted]
     return max(full) if full else min(several)
 
 
-def _lanes(items: int, terms: int) -> int:
-    """Lanes a result, where one image has too few results to fill a block."""
-    return max(n for n in (1, 2, 4, 8, 16, 32) if n == 1 or (items * n <= 256 and n * 4 <= terms))
-
-
 def _threads(wanted: int) -> int:
-    return min(512, -(-max(wanted, 64) // 32) * 32)
+    return max(64, -(-wanted // 32) * 32)
+
+
+def _rounded(count: int) -> int:
+    return -(-count // 4) * 4
+
+
+def _pitch(width: int, step: int) -> int:
+    """Floats from one row in shared memory to the next, as in the kernels."""
+    whole = _rounded(width)
+    return whole + 4 if whole * step % 32 == 0 else whole
+
+
+def _forward_bytes(g: Geometry, block: int, splits: int) -> int:
+    tiles = _rounded(g.taps * block) + g.channels * g.height * _pitch(g.width, g.stride[0])
+    return 4 * max(tiles, splits * block * math.prod(g.output))
+
+
+def _data_bytes(g: Geometry, block: int, splits: int) -> int:
+    weights = g.filters * g.kernel[0] * g.kernel[1] * block
+    tiles = _rounded(weights) + g.filters * g.output[0] * _pitch(g.output[1], 1)
+    return 4 * max(tiles, splits * block * g.height * g.width)
+
+
+def _filter_bytes(g: Geometry, channels: int, filters: int, splits: int) -> int:
+    tiles = filters * g.output[0] * _pitch(g.output[1], 1) + channels * g.height * _pitch(g.width, g.stride[0])
+    return 4 * max(tiles, splits * filters * channels * g.kernel[0] * g.kernel[1])

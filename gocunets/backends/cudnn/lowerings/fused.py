@@ -15,12 +15,12 @@ from ....ops.data import GatherBatch
 from ....types import TensorType
 from .. import tiling
 from ..backend import CudaBackend, Step, Tensor
-from ..fused import FinishGradients, FusedBackwardData, FusedConvolution, Geometry, PartialFilterGradient, SoftmaxLoss
+from ..fused import FinishGradients, FusedBackward, FusedConvolution, Geometry, SoftmaxLoss
 from ..registry import lowering
 from .elementwise import activation_code
 
 SOURCE = "small_convolution.cu"
-SINGLE = tiling.Tiling(0, 0, 1, 64, 0)  # of the kernels for a window that is the whole input
+WHOLE_THREADS = 64  # of the gradients where the window is the whole input
 FINISH_WIDTH = 64  # elements a block of finish_gradients
 GRADIENT = np.dtype(
     [("source", "u8"), ("target", "u8"), ("count", "i8"), ("stride", "i8"), ("parts", "i8"), ("first_block", "i8")]
@@ -31,68 +31,49 @@ GRADIENT = np.dtype(
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op = node.op
     assert isinstance(op, FusedConvolution)
-    images = inputs[0].type.shape[0]
-    tiles = tiling.forward(op.geometry, images, backend.shared_limit)
-    names = {"FORWARD": 1, "BLOCK_K": tiles.block, "THREAD_K": tiles.thread, "LANES": tiles.lanes}
-    names |= {"HAS_BIAS": int(len(inputs) > 2)}
-    arguments = [*map(_pointer, (inputs[0], inputs[1], inputs[-1], outputs[0])), (Scalar.float32, op.parameter or 0.0)]
-    return backend.launch(
-        SOURCE,
-        "convolution_forward",
-        [images, op.geometry.filters // tiles.block],
-        [tiles.threads],
-        arguments,
-        defines=_defines(op.geometry, op.kind, tiles) | names,
-        shared=tiles.shared,
-    )
-
-
-@lowering(FusedBackwardData)
-def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
-    op = node.op
-    assert isinstance(op, FusedBackwardData)
-    images = inputs[0].type.shape[0]
-    arguments = [*map(_pointer, (inputs[0], inputs[1], inputs[-1], outputs[0])), (Scalar.float32, op.parameter or 0.0)]
-    if op.geometry.whole:
-        tiles = SINGLE
-        defines = _defines(op.geometry, op.kind, tiles) | {"BACKWARD_DATA_SINGLE": 1}
-        grid = [images, -(-op.geometry.taps // tiles.threads)]
-        return backend.launch(
-            SOURCE, "convolution_backward_data_single", grid, [tiles.threads], arguments, defines=defines
-        )
-    tiles = tiling.backward_data(op.geometry, images, backend.shared_limit)
-    (low_h, rows), (low_w, columns) = tiling.reached(op.geometry)
-    names = {"BACKWARD_DATA": 1, "BLOCK_C": tiles.block, "THREAD_C": tiles.thread, "LANES": tiles.lanes}
-    names |= {"GRAD_LOW_H": low_h, "GRAD_LOW_W": low_w, "GRAD_H": rows, "GRAD_W": columns}
-    return backend.launch(
-        SOURCE,
-        "convolution_backward_data",
-        [images, op.geometry.channels // tiles.block],
-        [tiles.threads],
-        arguments,
-        defines=_defines(op.geometry, op.kind, tiles) | names,
-        shared=tiles.shared,
-    )
-
-
-@lowering(PartialFilterGradient)
-def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
-    op = node.op
-    assert isinstance(op, PartialFilterGradient)
     geometry, images = op.geometry, inputs[0].type.shape[0]
-    arguments = [*map(_pointer, (*inputs, outputs[0])), (Scalar.int32, images), (Scalar.int32, op.parts)]
+    arguments = [*map(_pointer, (inputs[0], inputs[1], inputs[-1], outputs[0])), (Scalar.float32, op.parameter or 0.0)]
+    defines = _defines(geometry, op.kind) | {"HAS_BIAS": int(len(inputs) > 2)}
     if geometry.whole:
-        tiles = SINGLE
-        names: dict[str, object] = {"BACKWARD_FILTER_SINGLE": 1}
-        kernel, grid = "convolution_backward_filter_single", [op.parts, -(-geometry.taps // tiles.threads)]
-    else:
+        threads = 32 * min(geometry.filters, 16)
+        defines |= {"FORWARD_WHOLE": 1, "THREADS": threads}
+        return backend.launch(SOURCE, "convolution_forward_whole", [images], [threads], arguments, defines=defines)
+    tiles = tiling.forward(geometry, images, backend.shared_limit)
+    defines |= {"FORWARD": 1, "BLOCK_K": tiles.block, "THREAD_K": tiles.thread, "SPLITS": tiles.splits}
+    defines |= {"THREADS": tiles.threads}
+    grid = [images, geometry.filters // tiles.block]
+    return backend.launch(
+        SOURCE, "convolution_forward", grid, [tiles.threads], arguments, defines=defines, shared=tiles.shared
+    )
+
+
+@lowering(FusedBackward)
+def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+    op = node.op
+    assert isinstance(op, FusedBackward)
+    geometry, operands = op.geometry, (*op.inputs(inputs), *op.outputs(outputs))
+    images = operands[1].type.shape[0]  # of dy, which is always there
+    arguments = [(Scalar.pointer, 0) if tensor is None else _pointer(tensor) for tensor in operands]
+    arguments += [(Scalar.float32, op.parameter or 0.0), (Scalar.int32, images), (Scalar.int32, op.parts)]
+    defines = _defines(geometry, op.kind)
+    if geometry.whole:
+        defines |= {"BACKWARD_WHOLE": 1, "FILTER": int(op.parts > 0), "DATA": int(op.data), "THREADS": WHOLE_THREADS}
+        grid = -(-geometry.taps // WHOLE_THREADS) * (op.parts + images * op.data)
+        return backend.launch(SOURCE, "convolution_backward_whole", [grid], [WHOLE_THREADS], arguments, defines=defines)
+    grid, threads, shared = 0, 0, 0
+    if op.parts:
         tiles = tiling.backward_filter(geometry, op.parts, backend.shared_limit)
-        names = {"BACKWARD_FILTER": 1, "BLOCK_C": tiles.block, "THREAD_K": tiles.thread, "LANES": tiles.lanes}
-        names |= {"BLOCK_K": tiles.filters}
-        kernel = "convolution_backward_filter"
-        grid = [op.parts, geometry.channels // tiles.block, geometry.filters // tiles.filters]
-    defines = _defines(geometry, "identity", tiles) | names
-    return backend.launch(SOURCE, kernel, grid, [tiles.threads], arguments, defines=defines, shared=tiles.shared)
+        defines |= {"BACKWARD_FILTER": 1, "FILTER_C": tiles.channels, "FILTER_K": tiles.filters}
+        defines |= {"FILTER_THREAD_K": tiles.thread, "FILTER_SPLITS": tiles.splits}
+        grid += op.parts * (geometry.channels // tiles.channels) * (geometry.filters // tiles.filters)
+        threads, shared = tiles.threads, tiles.shared
+    if op.data:
+        tiles = tiling.backward_data(geometry, images, backend.shared_limit)
+        defines |= {"BACKWARD_DATA": 1, "BLOCK_C": tiles.block, "THREAD_C": tiles.thread, "DATA_SPLITS": tiles.splits}
+        grid += images * (geometry.channels // tiles.block)
+        threads, shared = max(threads, tiles.threads), max(shared, tiles.shared)
+    defines |= {"THREADS": threads}
+    return backend.launch(SOURCE, "convolution_backward", [grid], [threads], arguments, defines=defines, shared=shared)
 
 
 @lowering(FinishGradients)
@@ -162,10 +143,10 @@ def _pointer(tensor: Any) -> tuple[Scalar, Any]:
     return Scalar.pointer, tensor
 
 
-def _defines(geometry: Geometry, kind: str, tiles: tiling.Tiling) -> dict[str, object]:
+def _defines(geometry: Geometry, kind: str) -> dict[str, object]:
     output = geometry.output
     names: dict[str, object] = {"C": geometry.channels, "H": geometry.height, "W": geometry.width}
     names |= {"K": geometry.filters, "R": geometry.kernel[0], "S": geometry.kernel[1], "OH": output[0], "OW": output[1]}
     for name, pair in (("STRIDE", geometry.stride), ("PAD", geometry.padding), ("DILATION", geometry.dilation)):
         names |= {f"{name}_H": pair[0], f"{name}_W": pair[1]}
-    return names | {"KIND": activation_code(kind), "THREADS": tiles.threads}
+    return names | {"KIND": activation_code(kind)}
