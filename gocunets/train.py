@@ -18,6 +18,7 @@ from .network import Data, Network
 from .progress import EpochRecord, Progress
 
 LOOK_EVERY = 50
+LOOK_SECONDS = 0.05  # at least between looks: each lets the device run dry
 POINTS_AN_EPOCH = 20
 
 
@@ -109,6 +110,7 @@ class Trainer:
         if self._resident:
             network.compiled.make_resident(self.x, self.target, self.normalization)
         self._stopping = False
+        self._looked = 0.0
         self._point = (0, 0.0)
 
     @property
@@ -135,6 +137,7 @@ class Trainer:
     def look(self) -> np.void:
         """The step state. Raises NonFiniteLoss when it is flagged."""
         record = self.network.compiled.step_record
+        self._looked = time.perf_counter()
         if record["nonfinite"]:
             bad = int(record["first_bad_step"])
             raise NonFiniteLoss(bad + 1, (bad - self.progress.start_step) // self.steps_an_epoch + 1)
@@ -201,7 +204,7 @@ class Trainer:
         every = max(1, self.steps_an_epoch // POINTS_AN_EPOCH)
         if done % every == 0:
             self._add_point(self.look())
-        elif done % LOOK_EVERY == 0:
+        elif done % LOOK_EVERY == 0 and time.perf_counter() > self._looked + LOOK_SECONDS:
             self.look()
         self._call("on_step")
 

@@ -84,6 +84,7 @@ class RecordingBackend(CudaBackend):
         *,
         defines: Mapping[str, object] | None = None,
         shared: int = 0,
+        overlaps: bool = False,
     ) -> Any:
         assert all(1 <= extent < 2**31 for extent in grid), f"{kernel}: grid {grid}"
         assert np.prod(block) <= 1024

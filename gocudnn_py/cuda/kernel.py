@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from gocudnn_py import disk, driver
 from gocudnn_py.cuda.device import Device, Stream
 from gocudnn_py.cuda.memory import DeviceBuffer
+
+PROGRAMMATIC_STREAM_SERIALIZATION = 6  # CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
 
 
 class Scalar(Enum):
@@ -61,9 +63,22 @@ class Kernel:
             raise ValueError(f"kernel {name} takes parameters of {sizes} bytes, declared are {declared}")
         self.function = int(core.handle)
 
-    def bind(self, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], *, shared: int = 0) -> Launch:
-        """A launch with its arguments packed, to be made again and again. Raises TypeError or ValueError."""
-        return Launch(self, grid, block, arguments, shared)
+    def bind(
+        self,
+        grid: Sequence[int],
+        block: Sequence[int],
+        arguments: Sequence[Any],
+        *,
+        shared: int = 0,
+        overlaps: bool = False,
+    ) -> Launch:
+        """A launch with its arguments packed, to be made again and again. Raises TypeError or ValueError.
+
+        With `overlaps` (programmatic dependent launch, compute capability 9.0) it may start before the kernel before
+        it has ended: the kernel has to execute griddepcontrol.wait before it touches what that one wrote or reads.
+        """
+        kind = OverlappingLaunch if overlaps else Launch
+        return kind(self, grid, block, arguments, shared)
 
     def launch(
         self, stream: Stream, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], *, shared: int = 0
@@ -93,8 +108,9 @@ class Launch:
         if shared > 48 * 1024:
             kernel.allow_shared(shared)
         self._call = driver.library().cuLaunchKernel
-        dimensions = [ctypes.c_uint(n) for n in (*_three(grid), *_three(block), shared)]
-        self._head = (ctypes.c_void_p(kernel.function), *dimensions)
+        self._extents = (*_three(grid), *_three(block), shared)
+        self._function = ctypes.c_void_p(kernel.function)
+        self._head = (self._function, *map(ctypes.c_uint, self._extents))
         self._stream: Stream | None = None
         self._packed: tuple[Any, ...] = ()
 
@@ -105,10 +121,48 @@ class Launch:
 
     def __call__(self, stream: Stream) -> None:
         if stream is not self._stream:  # packed once a stream: a launch is then one call into the driver
-            self._stream, self._packed = stream, (*self._head, stream.cell, self._parameters, None)
+            self._stream, self._packed = stream, self._pack(stream)
         status = self._call(*self._packed)
         if status:
             driver.fail("cuLaunchKernel", status)
+
+    def _pack(self, stream: Stream) -> tuple[Any, ...]:
+        return (*self._head, stream.cell, self._parameters, None)
+
+
+class OverlappingLaunch(Launch):
+    """A launch whose start may overlap the end of the kernel before it (see `Kernel.bind`)."""
+
+    def __init__(self, *settings: Any) -> None:
+        super().__init__(*settings)
+        self._attribute = _LaunchAttribute(id=PROGRAMMATIC_STREAM_SERIALIZATION, allowed=1)
+        self._call = driver.library().cuLaunchKernelEx
+
+    def _pack(self, stream: Stream) -> tuple[Any, ...]:
+        settings = _LaunchConfig(*self._extents, stream.handle, ctypes.pointer(self._attribute), 1)
+        return ctypes.byref(settings), self._function, self._parameters, None
+
+
+class _LaunchAttribute(ctypes.Structure):
+    """CUlaunchAttribute, as far as it allows the overlap."""
+
+    _fields_: ClassVar = [
+        ("id", ctypes.c_int),
+        ("pad", ctypes.c_int),
+        ("allowed", ctypes.c_int),
+        ("rest", ctypes.c_char * 60),
+    ]
+
+
+class _LaunchConfig(ctypes.Structure):
+    """CUlaunchConfig."""
+
+    _fields_: ClassVar = [
+        *((name, ctypes.c_uint) for name in ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", "shared")),
+        ("stream", ctypes.c_void_p),
+        ("attributes", ctypes.POINTER(_LaunchAttribute)),
+        ("count", ctypes.c_uint),
+    ]
 
 
 def cached_cubin(source: str, architecture: str) -> bytes:

@@ -1,5 +1,6 @@
 // The end of a training step. `finish_gradients`: sums of partial gradients, and the non-finite flag.
 
+#include "overlap.cuh"
 #include "step_state.cuh"
 
 struct Gradient {
@@ -26,6 +27,7 @@ extern "C" __global__ void __launch_bounds__(LANES* WIDTH)
     const int lane = threadIdx.x / WIDTH, column = threadIdx.x % WIDTH;
     const long long i = (blockIdx.x - gradient.first_block) * WIDTH + column;
     float sum = 0.0f;
+    wait_for_inputs();
     if (i < gradient.count) {
         const float* source = gradient.source + i;
 #pragma unroll 8

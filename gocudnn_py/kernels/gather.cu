@@ -1,6 +1,7 @@
 // One batch of a resident data set: sample i of the batch is image permutation(cursor + i) of the epoch, normalised.
 // The permutation is that of convnetgo.permuted_index: a Feistel network over 2 HALF bits, walked until < SIZE.
 
+#include "overlap.cuh"
 #include "philox.cuh"
 #include "step_state.cuh"
 
@@ -36,6 +37,7 @@ extern "C" __global__ void __launch_bounds__(256) gather_batch(
     float scale, float mean)
 {
     __shared__ unsigned long long chosen;
+    wait_for_inputs();
     if (threadIdx.x == 0) chosen = permuted((state->cursor + blockIdx.x) % SIZE, state->seed, state->epoch);
     __syncthreads();
     const unsigned long long from = chosen;

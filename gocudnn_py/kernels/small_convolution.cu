@@ -4,8 +4,10 @@
 // Rows of images lie in shared memory. A thread holds a whole row in registers and multiplies it with the taps of one
 // row of filters, so that every column is known at compile time and those in the padding fall away. SPLITS threads share
 // the terms of a result; their sums meet in shared memory and are added in order, so repeats agree bit for bit.
+// W_IS_OLD says that no kernel since the last but one wrote w, which then need not be waited for.
 
 #include "activation.cuh"
+#include "overlap.cuh"
 
 #define PIXELS (OH * OW)
 #define TAPS (C * R * S)
@@ -61,6 +63,8 @@ template <int count> __device__ __forceinline__ void load_factors(float* factors
 {
     if constexpr (count == 4) {
         *reinterpret_cast<float4*>(factors) = *reinterpret_cast<const float4*>(source);
+    } else if constexpr (count == 2) {
+        *reinterpret_cast<float2*>(factors) = *reinterpret_cast<const float2*>(source);
     } else {
 #pragma unroll
         for (int j = 0; j < count; ++j) factors[j] = source[j];
@@ -92,9 +96,11 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     float* weights = reinterpret_cast<float*>(memory);  // TAPS x BLOCK_K
     float* tile = weights + ROUNDED(TAPS * BLOCK_K);    // C x H rows
     const int first = blockIdx.y * BLOCK_K;
+    if (!W_IS_OLD) wait_for_inputs();
 #pragma unroll 8
     for (int i = threadIdx.x; i < TAPS * BLOCK_K; i += THREADS)
         weights[i % TAPS * BLOCK_K + i / TAPS] = w[first * TAPS + i];
+    if (W_IS_OLD) wait_for_inputs();
     load_rows<C * H, W, X_PITCH>(tile, x + static_cast<long long>(blockIdx.x) * C * H * W);
     __syncthreads();
 
@@ -143,6 +149,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 extern "C" __global__ void __launch_bounds__(THREADS)
     convolution_forward_whole(const float* x, const float* w, const float* b, float* y, float parameter)
 {
+    wait_for_inputs();
     const float* image = x + static_cast<long long>(blockIdx.x) * TAPS;
     const int lane = threadIdx.x % 32;
     for (int k = threadIdx.x / 32; k < K; k += THREADS / 32) {
@@ -166,11 +173,13 @@ __device__ __forceinline__ void backward_data(
 {
     float* weights = memory;                             // K x R x S x BLOCK_C
     float* tile = weights + ROUNDED(K * R * S * BLOCK_C);  // K x OH rows
+    if (!W_IS_OLD) wait_for_inputs();
 #pragma unroll 8
     for (int i = threadIdx.x; i < K * R * S * BLOCK_C; i += THREADS) {
         const int tap = i % (R * S), c = i / (R * S) % BLOCK_C, k = i / (R * S * BLOCK_C);
         weights[(k * R * S + tap) * BLOCK_C + c] = w[(k * C + first + c) * R * S + tap];
     }
+    if (W_IS_OLD) wait_for_inputs();
     load_rows<K * OH, OW, Y_PITCH>(tile, dy + image * K * PIXELS);
     __syncthreads();
 
@@ -301,6 +310,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) convolution_backward(
 #ifdef BACKWARD_FILTER
     constexpr int across = C / FILTER_C, down = K / FILTER_K;
     if (block < parts * across * down) {
+        wait_for_inputs();
         const int first = block / parts % across * FILTER_C, first_k = block / (parts * across) * FILTER_K;
         backward_filter(shared, block % parts, parts, first, first_k, x, dy, partial, images);
         return;
@@ -319,6 +329,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) convolution_backward(
 extern "C" __global__ void __launch_bounds__(THREADS) convolution_backward_whole(
     const float* x, const float* dy, const float* w, float* partial, float* dx, float parameter, int images, int parts)
 {
+    wait_for_inputs();
     constexpr int across = (TAPS + THREADS - 1) / THREADS;
     int block = blockIdx.x;
     if (FILTER && block < parts * across) {

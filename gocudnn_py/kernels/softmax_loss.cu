@@ -2,6 +2,7 @@
 // answers, and the gradient of the logits, times the loss scale if `scaled`, CLASSES known at compile time.
 
 #include "launch.cuh"
+#include "overlap.cuh"
 #include "step_state.cuh"
 
 #define THREADS MAX_THREADS
@@ -12,6 +13,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) softmax_loss(
 {
     __shared__ float losses[THREADS];
     __shared__ int counts[THREADS];
+    wait_for_inputs();
     const int valid = state->batch_size;
     const float share = 1.0f / valid, dshare = scaled ? share * state->loss_scale : share;
     float total = 0.0f;

@@ -1,6 +1,7 @@
 // The end of a step: the non-finite flag, the updates by RULE as in convnetgo/optimizers.py, the counter.
 
 #include "launch.cuh"
+#include "overlap.cuh"
 #include "step_state.cuh"
 
 #define LOSS_SCALE_PERIOD 2000  // convnetgo.optimizers
@@ -33,6 +34,7 @@ extern "C" __global__ void unless_flagged(
 // One thread. `correct` may be absent.
 extern "C" __global__ void advance_step(StepState* state, const T* loss, const long long* correct, int scaled)
 {
+    wait_for_inputs();
     if (state->nonfinite || blockIdx.x || threadIdx.x) return;
     state->step += !skips(state);
     state->cursor += state->batch_size;
@@ -67,6 +69,7 @@ extern "C" __global__ void __launch_bounds__(MAX_THREADS) update(
     double l1, double l2, double constant_0, double constant_1, double constant_2)
 {
     __shared__ float shared_rate, shared_root;
+    // The step's number and its rate are older than this step's kernels: the counter moves on at its end.
     if (threadIdx.x == 0) {
         double rate = state->learning_rate[group], root = 1.0;
         if (RULE == ADAM) {
@@ -78,6 +81,7 @@ extern "C" __global__ void __launch_bounds__(MAX_THREADS) update(
         shared_root = static_cast<float>(root);
     }
     __syncthreads();
+    wait_for_inputs();
     const bool skip = skips(state);
     const float rate = shared_rate, root = shared_root;
     const float c0 = constant_0, c1 = constant_1, c2 = constant_2, l1_factor = l1, l2_factor = l2;

@@ -117,6 +117,32 @@ def test_recorded_launches_run_when_launched(backend: CudaBackend) -> None:
     assert (dy.download(np.empty_like(y)) == 6 * x).all()
 
 
+def test_launches_that_overlap_wait_for_what_they_read(backend: CudaBackend) -> None:
+    if backend.device.capability < (9, 0):
+        pytest.skip(f"{backend.device} launches no kernel before the last has ended")
+    source = """
+    extern "C" __global__ void shift(const int* x, int* y, int n)
+    {
+        asm volatile("griddepcontrol.launch_dependents;");
+        asm volatile("griddepcontrol.wait;" ::: "memory");
+        const int i = blockIdx.x * blockDim.x + threadIdx.x;
+        if (i < n) y[(i + 1) % n] = x[i] + 1;
+    }
+    """
+    count = 100_000
+    x = np.arange(count, dtype=np.int32)
+    places = [_floats(backend, x), _floats(backend, x)]
+    kernel = Module(backend.device, source).kernel("shift", [Scalar.pointer, Scalar.pointer, Scalar.int32])
+    launches = [
+        kernel.bind([-(-count // 256)], [256], [places[i], places[1 - i], count], overlaps=True) for i in (0, 1)
+    ]
+    graph = capture(backend.stream, lambda stream: [launch(stream) for launch in 50 * launches], launches)
+    graph.launch(backend.stream)
+    for launch in launches:
+        launch(backend.stream)
+    assert (places[0].download(np.empty_like(x)) == np.roll(x, 102) + 102).all()
+
+
 def test_failed_recording_leaves_the_stream_usable(backend: CudaBackend) -> None:
     def fail(stream: object) -> None:
         raise RuntimeError("no")

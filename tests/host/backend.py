@@ -82,6 +82,7 @@ class HostBackend(CudaBackend):
         *,
         defines: Mapping[str, object] | None = None,
         shared: int = 0,
+        overlaps: bool = False,
     ) -> Callable[[], None]:
         function = kernels.compiled(source, kernel, tuple(sorted((defines or {}).items())))
         cells = [scalar.cell(getattr(value, "pointer", value)) for scalar, value in arguments]

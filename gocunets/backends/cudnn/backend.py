@@ -107,11 +107,16 @@ class CudaBackend:
         *,
         defines: Mapping[str, object] | None = None,
         shared: int = 0,
+        overlaps: bool = False,
     ) -> Step:
-        """A step that launches a kernel of `gocudnn_py/kernels/<source>`, compiled with `defines`, on our stream."""
+        """A step that launches a kernel of `gocudnn_py/kernels/<source>`, compiled with `defines`, on our stream.
+
+        `overlaps` is for kernels that call `wait_for_inputs` (overlap.cuh) before they read or write.
+        """
         signature = [scalar for scalar, _ in arguments]
         module = self.module(source, defines or {})
-        launch = module.kernel(kernel, signature).bind(grid, block, [value for _, value in arguments], shared=shared)
+        values, overlaps = [value for _, value in arguments], overlaps and self.device.capability >= (9, 0)
+        launch = module.kernel(kernel, signature).bind(grid, block, values, shared=shared, overlaps=overlaps)
         return _Launched(self, launch)
 
     def module(self, source: str, defines: Mapping[str, object]) -> Module:

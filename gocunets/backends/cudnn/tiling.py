@@ -13,6 +13,7 @@ MOST_FILTERS = 64
 WIDEST = 32  # a row of an image lies in a thread's registers
 MOST_SUMS = 32  # that a thread holds
 MOST_THREADS = 512
+FEW_THREADS = 256  # of a block, where the blocks do not fill the card: they end sooner
 FULL_CARD = 132  # blocks that keep a large card busy: one a multiprocessor of an H200
 HALF_CARD = FULL_CARD // 2  # for what runs beside other blocks
 
@@ -54,7 +55,7 @@ def forward(geometry: Geometry, images: int, limit: int) -> Tiling:
 
     blocks = [n for n in _divisors(g.filters) if items(n) <= MOST_THREADS and _forward_bytes(g, n, 1) <= limit]
     block = _chosen(blocks, g.filters, images, FULL_CARD)
-    splits = _splits(items(block), g.channels * g.kernel[0], lambda n: _forward_bytes(g, block, n), limit)
+    splits = _splits(items(block), images, g.channels * g.kernel[0], lambda n: _forward_bytes(g, block, n), limit)
     shared = _forward_bytes(g, block, splits)
     return Tiling(block, _thread(block, columns), splits, _threads(items(block) * splits), shared)
 
@@ -69,7 +70,7 @@ def backward_data(geometry: Geometry, images: int, limit: int) -> Tiling:
 
     blocks = [n for n in _divisors(g.channels) if items(n) <= MOST_THREADS and _data_bytes(g, n, 1) <= limit]
     block = _chosen(blocks, g.channels, images, FULL_CARD)
-    splits = _splits(items(block), g.filters, lambda n: _data_bytes(g, block, n), limit)
+    splits = _splits(items(block), images, g.filters, lambda n: _data_bytes(g, block, n), limit)
     shared = _data_bytes(g, block, splits)
     return Tiling(block, _thread(block, g.width), splits, _threads(items(block) * splits), shared)
 
@@ -89,7 +90,7 @@ def backward_filter(geometry: Geometry, parts: int, limit: int) -> Tiling:
     made = parts * (g.channels // channels)
     filters = _chosen([n for n in _divisors(g.filters) if possible(channels, n)] or [1], g.filters, made, HALF_CARD)
     count = items(channels, filters)
-    splits = _splits(count, g.output[0], lambda n: _filter_bytes(g, channels, filters, n), limit)
+    splits = _splits(count, parts, g.output[0], lambda n: _filter_bytes(g, channels, filters, n), limit)
     shared = _filter_bytes(g, channels, filters, splits)
     return Tiling(0, _thread(filters, taps), splits, _threads(count * splits), shared, filters, channels)
 
@@ -99,10 +100,11 @@ def _thread(block: int, width: int) -> int:
     return max(n for n in (1, 2, 4) if block % n == 0 and (n == 1 or n * width <= MOST_SUMS))
 
 
-def _splits(items: int, terms: int, nbytes: Callable[[int], int], limit: int) -> int:
+def _splits(items: int, images: int, terms: int, nbytes: Callable[[int], int], limit: int) -> int:
     """Threads that share a result's terms: as many as a block has room for, while two blocks share the memory."""
-    room = max(limit // 2, nbytes(1))
-    return max(n for n in range(1, terms + 1) if terms % n == 0 and items * n <= MOST_THREADS and nbytes(n) <= room)
+    room, most = max(limit // 2, nbytes(1)), MOST_THREADS if images >= FULL_CARD else FEW_THREADS
+    possible = [n for n in range(1, terms + 1) if terms % n == 0 and items * n <= most and nbytes(n) <= room]
+    return max(possible, default=1)
 
 
 def _divisors(channels: int) -> list[int]:

@@ -10,7 +10,7 @@ import numpy as np
 from gocudnn_py.cuda import Scalar
 
 from ....errors import CompileError
-from ....graph import Node
+from ....graph import Node, Value
 from ....ops.data import GatherBatch
 from ....types import TensorType
 from .. import tiling
@@ -19,7 +19,6 @@ from ..fused import FinishGradients, FusedBackward, FusedConvolution, Geometry, 
 from ..registry import lowering
 from .elementwise import activation_code
 
-SOURCE = "small_convolution.cu"
 WHOLE_THREADS = 64  # of the gradients where the window is the whole input
 FINISH_WIDTH = 64  # elements a block of finish_gradients
 GRADIENT = np.dtype(
@@ -33,18 +32,15 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     assert isinstance(op, FusedConvolution)
     geometry, images = op.geometry, inputs[0].type.shape[0]
     arguments = [*map(_pointer, (inputs[0], inputs[1], inputs[-1], outputs[0])), (Scalar.float32, op.parameter or 0.0)]
-    defines = _defines(geometry, op.kind) | {"HAS_BIAS": int(len(inputs) > 2)}
+    defines = _defines(geometry, op.kind) | {"HAS_BIAS": int(len(inputs) > 2), "W_IS_OLD": _is_old(node.inputs[1])}
     if geometry.whole:
+        defines |= {"FORWARD_WHOLE": 1}
         threads = 32 * min(geometry.filters, 16)
-        defines |= {"FORWARD_WHOLE": 1, "THREADS": threads}
-        return backend.launch(SOURCE, "convolution_forward_whole", [images], [threads], arguments, defines=defines)
+        return _launch(backend, "convolution_forward_whole", [images], threads, arguments, defines)
     tiles = tiling.forward(geometry, images, backend.shared_limit)
     defines |= {"FORWARD": 1, "BLOCK_K": tiles.block, "THREAD_K": tiles.thread, "SPLITS": tiles.splits}
-    defines |= {"THREADS": tiles.threads}
     grid = [images, geometry.filters // tiles.block]
-    return backend.launch(
-        SOURCE, "convolution_forward", grid, [tiles.threads], arguments, defines=defines, shared=tiles.shared
-    )
+    return _launch(backend, "convolution_forward", grid, tiles.threads, arguments, defines, tiles.shared)
 
 
 @lowering(FusedBackward)
@@ -57,9 +53,9 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     arguments += [(Scalar.float32, op.parameter or 0.0), (Scalar.int32, images), (Scalar.int32, op.parts)]
     defines = _defines(geometry, op.kind)
     if geometry.whole:
-        defines |= {"BACKWARD_WHOLE": 1, "FILTER": int(op.parts > 0), "DATA": int(op.data), "THREADS": WHOLE_THREADS}
+        defines |= {"BACKWARD_WHOLE": 1, "FILTER": int(op.parts > 0), "DATA": int(op.data)}
         grid = -(-geometry.taps // WHOLE_THREADS) * (op.parts + images * op.data)
-        return backend.launch(SOURCE, "convolution_backward_whole", [grid], [WHOLE_THREADS], arguments, defines=defines)
+        return _launch(backend, "convolution_backward_whole", [grid], WHOLE_THREADS, arguments, defines)
     grid, threads, shared = 0, 0, 0
     if op.parts:
         tiles = tiling.backward_filter(geometry, op.parts, backend.shared_limit)
@@ -70,10 +66,25 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     if op.data:
         tiles = tiling.backward_data(geometry, images, backend.shared_limit)
         defines |= {"BACKWARD_DATA": 1, "BLOCK_C": tiles.block, "THREAD_C": tiles.thread, "DATA_SPLITS": tiles.splits}
+        defines |= {"W_IS_OLD": _is_old(node.inputs[-1])}
         grid += images * (geometry.channels // tiles.block)
         threads, shared = max(threads, tiles.threads), max(shared, tiles.shared)
-    defines |= {"THREADS": threads}
-    return backend.launch(SOURCE, "convolution_backward", [grid], [threads], arguments, defines=defines, shared=shared)
+    return _launch(backend, "convolution_backward", [grid], threads, arguments, defines, shared)
+
+
+def _launch(
+    backend: CudaBackend,
+    kernel: str,
+    grid: Sequence[int],
+    threads: int,
+    arguments: Sequence[tuple[Scalar, Any]],
+    defines: dict[str, object],
+    shared: int = 0,
+) -> Step:
+    defines = {"THREADS": threads} | defines
+    return backend.launch(
+        "small_convolution.cu", kernel, grid, [threads], arguments, defines=defines, shared=shared, overlaps=True
+    )
 
 
 @lowering(FinishGradients)
@@ -102,7 +113,7 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
         _pointer(inputs[1]),
         _pointer(outputs[0]),
     ]
-    return backend.launch("finish.cu", "finish_gradients", [first], [256], arguments)
+    return backend.launch("finish.cu", "finish_gradients", [first], [256], arguments, overlaps=True)
 
 
 @lowering(SoftmaxLoss)
@@ -111,7 +122,7 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     assert isinstance(op, SoftmaxLoss)
     arguments = [*map(_pointer, (*inputs, *outputs)), (Scalar.int32, logits.shape[0]), (Scalar.int32, int(op.scaled))]
     return backend.launch(
-        "softmax_loss.cu", "softmax_loss", [1], [256], arguments, defines={"CLASSES": logits.shape[1]}
+        "softmax_loss.cu", "softmax_loss", [1], [256], arguments, defines={"CLASSES": logits.shape[1]}, overlaps=True
     )
 
 
@@ -129,7 +140,12 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
         "TARGET_BYTES": targets.nbytes // size,
     }
     arguments = [*map(_pointer, (*inputs, *outputs)), (Scalar.float32, op.scale), (Scalar.float32, op.mean)]
-    return backend.launch("gather.cu", "gather_batch", [op.batch], [256], arguments, defines=defines)
+    return backend.launch("gather.cu", "gather_batch", [op.batch], [256], arguments, defines=defines, overlaps=True)
+
+
+def _is_old(w: Value) -> int:
+    """Whether a parameter as it was when the step began, which updates and the step counter ended before."""
+    return int(w.node is None and w not in w.graph.inputs.values())
 
 
 def _c_type(type: TensorType) -> str:

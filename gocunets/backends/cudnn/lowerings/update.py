@@ -78,7 +78,7 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     assert isinstance(op, AdvanceStep)
     correct = pointers(inputs[2]) if len(inputs) > 2 else [(Scalar.pointer, 0)]
     arguments = [*pointers(outputs[0], inputs[1]), *correct, (Scalar.int32, int(op.scaled))]
-    advance = backend.launch(SOURCE, "advance_step", [1], [1], arguments)
+    advance = backend.launch(SOURCE, "advance_step", [1], [1], arguments, overlaps=True)
     return sequence(*_carry_over(backend, inputs[0], outputs[0]), advance)
 
 
@@ -108,7 +108,9 @@ def _update(backend: CudaBackend, op: Update, state: Tensor, addresses: Sequence
     values = (*constants(op.rule), 0.0, 0.0, 0.0)[:3]
     arguments = [*((Scalar.pointer, place) for place in places), (Scalar.int64, count), (Scalar.int32, op.group)]
     arguments += [(Scalar.float64, value) for value in (op.rule.l1, op.rule.l2, *values)]
-    return backend.launch(SOURCE, "update", [blocks(count)], [THREADS], arguments, defines={"RULE": number})
+    return backend.launch(
+        SOURCE, "update", [blocks(count)], [THREADS], arguments, defines={"RULE": number}, overlaps=True
+    )
 
 
 def _rows(tensors: Sequence[Tensor], count: int) -> list[list[tuple[int, int]]]:
