@@ -106,7 +106,7 @@ class Replay:
 
     def run(self, wanted: Collection[Value]) -> None:
         for node in self.graph.nodes:
-            for x in [*node.inputs, *self.read_beside(node)]:
+            for x in node.inputs:
                 assert self.intact(x), f"{node}: %{x.name} is gone"
             if node in self.plan.skipped:
                 self.content[node.outputs[0]] = self.content[node.inputs[0]]
@@ -122,14 +122,6 @@ class Replay:
         stale = {value for state, value in self.graph.reads.items() if state in self.graph.assigned}
         for value in (set(self.plan.slots) - self.plan.shared - stale) | set(wanted):
             assert self.intact(value), f"%{value.name} can be read but is gone"
-
-    def read_beside(self, node: Node) -> list[Value]:
-        """What nodes that run beside others may still read when this one wants their results."""
-        makers = {x.node for x in node.inputs if x.node is not None and x.node.op.beside}
-        return [x for maker in makers for x in maker.inputs if not self.lies_on(x, maker)]
-
-    def lies_on(self, x: Value, maker: Node) -> bool:
-        return any(self.plan.slots[y] == self.plan.slots[x] for y in maker.outputs)
 
     def write(self, value: Value) -> None:
         self.content[value] = value

@@ -142,5 +142,5 @@ def test_an_account_of_a_step(capsys: pytest.CaptureFixture[str]) -> None:
     assert min(row.microseconds for row in found.rows) > 0
     assert main(["bench", "account", "--device", "cpu", "--batches", "2"]) == 0
     output = capsys.readouterr().out
-    assert re.search(r"│ backward +│ convolution_backward_filter +│ 20x1x4x4 +│ +│ +[\d.]+ │", output)
+    assert re.search(r"│ backward +│ convolution_backward_filter +│ 20x1x4x4 +│ +[\d.]+ │", output)
     assert "the step as it runs" in output

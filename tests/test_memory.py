@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from gocunets import DType, Graph, Network, State, TensorType, Value, ValueReleased, init, nn, ops, optim, zoo
 from gocunets.backends import Backend
 from gocunets.backends.numpy import NumpyBackend
-from gocunets.ops import Op
 from gocunets.passes.layout import apply_layout
 from gocunets.passes.memory import Plan, plan_memory
 from gocunets.program import Program
@@ -157,27 +155,6 @@ def test_a_live_input_is_not_overwritten() -> None:
 def test_an_input_that_is_read_twice_by_one_node_is_not_overwritten() -> None:
     values, plan = places(lambda x: {"x": x, "result": x + x})
     assert plan.slots[values["x"]] != plan.slots[values["result"]]
-
-
-@dataclass(frozen=True)
-class Beside(Op):
-    """y = x, made beside the nodes that follow."""
-
-    name: ClassVar[str] = "beside_in_tests"
-    beside: ClassVar[bool] = True
-
-    def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
-        return inputs
-
-
-def test_what_a_node_beside_others_reads_stays_until_its_result_is_read() -> None:
-    def build(x: Value) -> dict[str, Value]:
-        (late,) = x.graph.add(Beside(), x)
-        between = ops.copy(x.graph.inputs["x"])
-        return {"x": x, "between": between, "result": ops.concat([ops.copy(between), late])}
-
-    values, plan = places(build)
-    assert plan.slots[values["x"]] != plan.slots[values["between"]]
 
 
 def test_a_view_shares_its_memory_and_its_life() -> None:

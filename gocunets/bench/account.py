@@ -17,18 +17,17 @@ COPIES = 50
 
 @dataclass(frozen=True)
 class Row:
-    """Microseconds of a node, each time after the one before; `beside` says that other nodes run meanwhile."""
+    """Microseconds of a node, each time after the one before."""
 
     phase: str
     node: str
     output: tuple[int, ...]
-    beside: bool
     microseconds: float
 
 
 @dataclass(frozen=True)
 class Account:
-    """A step at one batch size: its nodes, the two ends of it, and the recorded whole."""
+    """A step at one batch size: its nodes, and the recorded whole."""
 
     batch: int
     rows: list[Row]
@@ -36,7 +35,7 @@ class Account:
 
     @property
     def in_turn(self) -> float:
-        """The sum of the nodes, as if none ran beside another."""
+        """The sum of the nodes."""
         return sum(row.microseconds for row in self.rows)
 
 
@@ -46,8 +45,8 @@ def run(backend: Backend, batch: int, *, seconds: float = 0.05) -> Account:
     rows = []
     for phase, node, step in program.steps():
         shape = node.outputs[0].shape if node.outputs else ()
-        time_of_one = _measure(backend, [_plain(step)] * COPIES, seconds) / COPIES
-        rows.append(Row(phase, node.op.name, shape, node.op.beside, time_of_one))
+        time_of_one = _measure(backend, [step] * COPIES, seconds) / COPIES
+        rows.append(Row(phase, node.op.name, shape, time_of_one))
     return Account(batch, rows, _measure(backend, [step for _, _, step in program.steps()], seconds))
 
 
@@ -61,11 +60,6 @@ def _program(backend: Backend, batch: int) -> Program:
     network.compiled.make_resident(images, labels, None)
     network.compiled.prepare_step(batch, 0)
     return network.compiled.program("resident", batch)
-
-
-def _plain(step: Step) -> Step:
-    """The step without the marks that put it beside others."""
-    return lambda: step()
 
 
 def _measure(backend: Backend, steps: list[Step], seconds: float) -> float:

@@ -141,14 +141,14 @@ def account_command(batches: str, device: str, debug: bool) -> None:
     for batch in _sizes(batches):
         found = account.run(backend, batch)
         table = Table(title=f"Microseconds of a step at batch {batch}", title_justify="left")
-        for name in ("phase", "node", "makes", "", "us"):
+        for name in ("phase", "node", "makes", "us"):
             table.add_column(name, justify="right" if name == "us" else "left")
         for row in found.rows:
             shape = "x".join(map(str, row.output))
-            table.add_row(row.phase, row.node, shape, "beside" if row.beside else "", f"{row.microseconds:.2f}")
+            table.add_row(row.phase, row.node, shape, f"{row.microseconds:.2f}")
         table.add_section()
-        table.add_row("", "nodes in turn", "", "", f"{found.in_turn:.2f}")
-        table.add_row("", "the step as it runs", "", "", f"{found.step:.2f}")
+        table.add_row("", "nodes in turn", "", f"{found.in_turn:.2f}")
+        table.add_row("", "the step as it runs", "", f"{found.step:.2f}")
         out.print(table)
 
 

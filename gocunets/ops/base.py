@@ -21,7 +21,6 @@ class Op(Registered, family="op"):
     """
 
     precision: ClassVar[Precision] = "compute"
-    beside: ClassVar[bool] = False  # may run beside the nodes that follow, until its result is read
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
         """The types of the outputs. Raises ValueError with the shapes when the inputs do not fit."""

@@ -180,16 +180,11 @@ class _Planner:
 
 
 def _last_uses(graph: Graph, keep: Collection[Value]) -> dict[Value, int]:
-    """The position of the last node that reads each value; the end for what must survive the run.
-
-    A node that may run beside others reads until its own results are read.
-    """
+    """The position of the last node that reads each value; the end for what must survive the run."""
     last: dict[Value, int] = {}
     end = len(graph.nodes)
-    first_use = {x: i for i, node in reversed(list(enumerate(graph.nodes))) for x in node.inputs}
     for i, node in enumerate(graph.nodes):
-        until = min((first_use.get(y, end) for y in node.outputs), default=end) if node.op.beside else i
         for x in node.inputs:
-            last[x] = max(last.get(x, -1), until)
+            last[x] = i
     last.update(dict.fromkeys((*keep, *graph.assigned.values()), end))
     return last

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gocudnn_py.cuda import Device, DeviceBuffer, Event, Launch, Module, Scalar, Stream, capture
+from gocudnn_py.cuda import Device, DeviceBuffer, Launch, Module, Scalar, Stream, capture
 from gocudnn_py.errors import OutOfMemory
 from gocudnn_py.kernels import read_source
 
@@ -53,8 +53,7 @@ class CudaBackend:
 
     def __init__(self, ordinal: int = 0, engines: EnginePolicy | None = None) -> None:
         self.device = Device(ordinal)
-        self.stream, self._side = self.device.stream(), self.device.stream()
-        self._forked, self._joined = Event(self.device), Event(self.device)
+        self.stream = self.device.stream()
         self.shared_limit = self.device.shared_memory
         self.engines = Engines(self, engines or EnginePolicy())
         self._modules: dict[tuple[str, tuple[tuple[str, object], ...]], Module] = {}
@@ -93,9 +92,7 @@ class CudaBackend:
         if lowering is None:
             where = f" of layer {node.scope}" if node.scope else ""
             raise CompileError(f"the cuda backend has no code for op {node.op.name}{where}")
-        step = lowering(self, node, inputs, outputs)
-        joins = any(x.node is not None and x.node.op.beside for x in node.inputs)
-        return _Placed(step, node.op.beside, joins) if node.op.beside or joins else step
+        return lowering(self, node, inputs, outputs)
 
     def launch(
         self,
@@ -145,7 +142,7 @@ class CudaBackend:
         """All steps as one CUDA graph."""
         steps = tuple(steps)
         self.device.enter()
-        graph = capture(self.stream, lambda stream: self._run_forked(steps, stream), keep_alive=steps)
+        graph = capture(self.stream, lambda stream: self._run_on(stream, steps), keep_alive=steps)
 
         def run() -> None:
             self.device.enter()
@@ -153,26 +150,11 @@ class CudaBackend:
 
         return run
 
-    def _run_forked(self, steps: Sequence[Step], stream: Stream) -> None:
-        """Run steps on a stream, those marked `beside` on another, until a step that is marked `joins`."""
-        own = self.stream
-        pending = False
+    def _run_on(self, stream: Stream, steps: Sequence[Step]) -> None:
+        own, self.stream = self.stream, stream
         try:
             for step in steps:
-                beside = getattr(step, "beside", False)
-                if beside:
-                    self._forked.record(stream)
-                    self._forked.hold(self._side)
-                elif pending and getattr(step, "joins", False):
-                    self._joined.record(self._side)
-                    self._joined.hold(stream)
-                    pending = False
-                self.stream = self._side if beside else stream
                 step()
-                pending = pending or beside
-            if pending:
-                self._joined.record(self._side)
-                self._joined.hold(stream)
         finally:
             self.stream = own
 
@@ -202,18 +184,6 @@ class CudaBackend:
     def synchronize(self) -> None:
         """Wait for everything that was launched."""
         self.stream.synchronize()
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """A step that may run on the other stream, or that waits for those that do."""
-
-    step: Step
-    beside: bool
-    joins: bool
-
-    def __call__(self) -> None:
-        self.step()
 
 
 class _Launched:
