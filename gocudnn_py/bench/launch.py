@@ -135,25 +135,28 @@ def _c(setup: Setup) -> Batch:
     return batch
 
 
-def measure(batch: Batch, wait: Batch) -> float:
-    """Microseconds a launch, the median of the batches after a few to warm up."""
-    times = []
+def measure(made: dict[str, Batch], wait: Batch) -> dict[str, float]:
+    """Microseconds a launch, the median of the batches after a few to warm up; the peers take turns."""
+    times: dict[str, list[float]] = {peer: [] for peer in made}
     for _ in range(BATCHES):
-        started = time.perf_counter()
-        batch()
-        times.append(time.perf_counter() - started)
-        wait()
-    return 1e6 * statistics.median(times[10:]) / LAUNCHES
+        for peer, batch in made.items():
+            started = time.perf_counter()
+            batch()
+            times[peer].append(time.perf_counter() - started)
+            wait()
+    return {peer: 1e6 * statistics.median(found[10:]) / LAUNCHES for peer, found in times.items()}
 
 
 def main() -> None:
     """Print a row for each peer as JSON."""
-    setup, rows = Setup(), []
+    setup, made, absent = Setup(), {}, {}
     for peer, make in batches().items():
         try:
-            rows.append({"peer": peer, "microseconds": measure(make(setup), setup.stream.synchronize)})
+            made[peer] = make(setup)
         except ImportError as error:
-            rows.append({"peer": peer, "microseconds": None, "note": str(error)})
+            absent[peer] = str(error)
+    found = measure(made, setup.stream.synchronize)
+    rows = [{"peer": peer, "microseconds": found.get(peer), "note": absent.get(peer, "")} for peer in batches()]
     print(json.dumps(rows))
 
 

@@ -70,7 +70,12 @@ class Device:
 
 
 class Stream:
-    """A non-blocking stream of a device; anything with `__cuda_stream__` is taken where a stream is."""
+    """A non-blocking stream of a device; anything with `__cuda_stream__` is taken where a stream is.
+
+    `capturing` says that it only records, for as long as a capture lasts.
+    """
+
+    capturing = False
 
     def __init__(self, device: Device) -> None:
         from cuda.core import StreamOptions

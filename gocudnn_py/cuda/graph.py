@@ -9,6 +9,8 @@ from typing import Any
 
 from gocudnn_py import driver
 from gocudnn_py.cuda.device import Stream
+from gocudnn_py.cuda.kernel import Launch
+from gocudnn_py.cuda.memory import DeviceBuffer
 from gocudnn_py.resource import Resource, capturing, drain
 
 
@@ -22,9 +24,15 @@ class CapturedGraph(Resource):
     def __init__(self, core: Any, nodes: int, device: int, keep_alive: Sequence[object] = ()) -> None:
         super().__init__(int(core.handle), functools.partial(_destroy, core), *keep_alive, device=device)
         self.nodes = nodes
+        self._used = [each for each in keep_alive if isinstance(each, DeviceBuffer | Launch)]
+        self._stream: Stream | None = None
 
     def launch(self, stream: Stream) -> None:
         """Run the whole sequence in stream order. Raises UnusableResource after `close` or a fork."""
+        if stream is not self._stream:
+            self._stream = stream
+            for each in self._used:
+                each.used_on(stream)
         driver.call("cuGraphLaunch", ctypes.c_void_p(self.handle), stream.cell)
 
 
@@ -54,6 +62,8 @@ def capture(stream: Stream, work: Callable[[Stream], object], keep_alive: Sequen
 
 class _Capturing(Stream):
     """The stream of a capture, as launches take it."""
+
+    capturing = True
 
     def __init__(self, parent: Stream, handle: int) -> None:
         self.device, self.core, self.handle = parent.device, parent.core, handle

@@ -11,8 +11,6 @@ from gocudnn_py import disk, driver
 from gocudnn_py.cuda.device import Device, Stream
 from gocudnn_py.cuda.memory import DeviceBuffer
 
-PROGRAMMATIC_STREAM_SERIALIZATION = 6  # CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
-
 
 class Scalar(Enum):
     """Parameter types of a kernel; `pointer` takes a device buffer or an address."""
@@ -77,8 +75,7 @@ class Kernel:
         With `overlaps` (programmatic dependent launch, compute capability 9.0) it may start before the kernel before
         it has ended: the kernel has to execute griddepcontrol.wait before it touches what that one wrote or reads.
         """
-        kind = OverlappingLaunch if overlaps else Launch
-        return kind(self, grid, block, arguments, shared)
+        return Launch(self, grid, block, arguments, shared, overlaps)
 
     def launch(
         self, stream: Stream, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], *, shared: int = 0
@@ -92,10 +89,19 @@ class Kernel:
 
 
 class Launch:
-    """One launch, bound: call it with a stream. Arguments are kept alive and may be replaced by `patch`."""
+    """One launch, bound: call it with a stream. Arguments are kept alive and may be replaced by `patch`.
+
+    It goes through cuLaunchKernelEx, whose four arguments cost ctypes half of cuLaunchKernel's eleven.
+    """
 
     def __init__(
-        self, kernel: Kernel, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], shared: int
+        self,
+        kernel: Kernel,
+        grid: Sequence[int],
+        block: Sequence[int],
+        arguments: Sequence[Any],
+        shared: int,
+        overlaps: bool,
     ) -> None:
         if len(arguments) != len(kernel.signature):
             raise TypeError(f"kernel {kernel.name} takes {len(kernel.signature)} arguments, {len(arguments)} given")
@@ -107,10 +113,9 @@ class Launch:
         self._parameters = (ctypes.c_void_p * max(1, len(addresses)))(*addresses)
         if shared > 48 * 1024:
             kernel.allow_shared(shared)
-        self._call = driver.library().cuLaunchKernel
+        self._call = driver.library().cuLaunchKernelEx
         self._extents = (*_three(grid), *_three(block), shared)
-        self._function = ctypes.c_void_p(kernel.function)
-        self._head = (self._function, *map(ctypes.c_uint, self._extents))
+        self._attributes = (_LaunchAttribute * overlaps)(*[_OVERLAP] * overlaps)
         self._stream: Stream | None = None
         self._packed: tuple[Any, ...] = ()
 
@@ -118,29 +123,28 @@ class Launch:
         """Replace one argument."""
         self._cells[index].value = _plain(self.kernel, index, self.kernel.signature[index], value)
         self.arguments[index] = value
+        if self._stream is not None:
+            self.used_on(self._stream)
+
+    def used_on(self, stream: Stream) -> None:
+        """Say so of the buffers among its arguments (see `DeviceBuffer.used_on`)."""
+        for argument in self.arguments:
+            if isinstance(argument, DeviceBuffer):
+                argument.used_on(stream)
 
     def __call__(self, stream: Stream) -> None:
         if stream is not self._stream:  # packed once a stream: a launch is then one call into the driver
             self._stream, self._packed = stream, self._pack(stream)
         status = self._call(*self._packed)
         if status:
-            driver.fail("cuLaunchKernel", status)
+            driver.fail("cuLaunchKernelEx", status)
 
     def _pack(self, stream: Stream) -> tuple[Any, ...]:
-        return (*self._head, stream.cell, self._parameters, None)
-
-
-class OverlappingLaunch(Launch):
-    """A launch whose start may overlap the end of the kernel before it (see `Kernel.bind`)."""
-
-    def __init__(self, *settings: Any) -> None:
-        super().__init__(*settings)
-        self._attribute = _LaunchAttribute(id=PROGRAMMATIC_STREAM_SERIALIZATION, allowed=1)
-        self._call = driver.library().cuLaunchKernelEx
-
-    def _pack(self, stream: Stream) -> tuple[Any, ...]:
-        settings = _LaunchConfig(*self._extents, stream.handle, ctypes.pointer(self._attribute), 1)
-        return ctypes.byref(settings), self._function, self._parameters, None
+        if not stream.capturing:
+            self.used_on(stream)
+        attributes = ctypes.cast(self._attributes, ctypes.c_void_p)
+        settings = _LaunchConfig(*self._extents, stream.handle, attributes, len(self._attributes))
+        return ctypes.byref(settings), ctypes.c_void_p(self.kernel.function), self._parameters, None
 
 
 class _LaunchAttribute(ctypes.Structure):
@@ -160,9 +164,12 @@ class _LaunchConfig(ctypes.Structure):
     _fields_: ClassVar = [
         *((name, ctypes.c_uint) for name in ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", "shared")),
         ("stream", ctypes.c_void_p),
-        ("attributes", ctypes.POINTER(_LaunchAttribute)),
+        ("attributes", ctypes.c_void_p),
         ("count", ctypes.c_uint),
     ]
+
+
+_OVERLAP = _LaunchAttribute(id=6, allowed=1)  # CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
 
 
 def cached_cubin(source: str, architecture: str) -> bytes:

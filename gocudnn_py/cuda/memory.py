@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gocudnn_py import driver
-from gocudnn_py.cuda.device import Device, Stream
+from gocudnn_py.cuda.device import Device, Event, Stream
 from gocudnn_py.errors import CudaError, OutOfMemory
 from gocudnn_py.resource import Resource, drain
 
@@ -24,8 +24,9 @@ ATTACH_GLOBAL = 1  # CU_MEM_ATTACH_GLOBAL: any stream of any device may use it
 class DeviceBuffer(io.RawIOBase):
     """Bytes on a GPU, also a file object with a cursor (the thesis's io.Reader and io.Writer).
 
-    Allocated in the order of `stream` from the device's pool and given back in that order; zeroed when
-    asked. Work on other streams must be finished, or waited for by `stream`, before it is closed.
+    Allocated in the order of `stream` from the device's pool and given back in that order, zeroed when asked. Work on
+    other streams has to wait for the allocation; giving back waits for streams that it was `used_on`: launches and
+    captured graphs say so themselves.
     """
 
     def __init__(self, stream: Stream, nbytes: int, *, zeroed: bool = False) -> None:
@@ -41,6 +42,11 @@ class DeviceBuffer(io.RawIOBase):
     def pointer(self) -> int:
         """The device address. Raises UnusableResource when closed, or made before a fork."""
         return self._memory.handle
+
+    def used_on(self, stream: Stream) -> None:
+        """Say that another stream has been given work on this memory, for which giving it back then waits."""
+        if stream.handle != self.stream.handle:
+            self._memory.users[stream.handle] = stream
 
     def fill(self, byte: int) -> None:
         """Set every byte, in stream order."""
@@ -172,10 +178,15 @@ class _Memory(Resource):
             if error.status != OUT_OF_MEMORY:
                 raise
             raise OutOfMemory(nbytes, *driver.memory_info(stream.device.ordinal)) from error
-        super().__init__(made.value, partial(_give_back, stream), stream, device=stream.device.ordinal)
+        self.users: dict[int, Stream] = {}
+        super().__init__(made.value, partial(_give_back, stream, self.users), stream, device=stream.device.ordinal)
 
 
-def _give_back(stream: Stream, handle: int) -> None:
+def _give_back(stream: Stream, users: dict[int, Stream], handle: int) -> None:
+    for user in users.values():
+        event = Event(stream.device)
+        event.record(user)
+        event.hold(stream)
     driver.call("cuMemFreeAsync", ctypes.c_uint64(handle), stream.cell)
 
 

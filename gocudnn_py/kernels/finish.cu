@@ -15,8 +15,13 @@ struct Gradient {
 #define LANES 4
 #define WIDTH 64
 
+__device__ __forceinline__ void flag(StepState* state, bool bad)
+{
+    if (bad && atomicExch(&state->nonfinite, 1) == 0) state->first_bad_step = state->step;
+}
+
 // Blocks of WIDTH elements of one gradient, LANES threads an element: each sums every fourth part in order, then the
-// four sums are added in order.
+// four sums are added in order. Of a gradient that is complete, a block looks at LANES * WIDTH elements.
 extern "C" __global__ void __launch_bounds__(LANES* WIDTH)
     finish_gradients(const Gradient* table, int gradients, const float* loss, StepState* state)
 {
@@ -24,10 +29,17 @@ extern "C" __global__ void __launch_bounds__(LANES* WIDTH)
     int row = 0;
     while (row + 1 < gradients && table[row + 1].first_block <= blockIdx.x) ++row;
     const Gradient gradient = table[row];
-    const int lane = threadIdx.x / WIDTH, column = threadIdx.x % WIDTH;
-    const long long i = (blockIdx.x - gradient.first_block) * WIDTH + column;
-    float sum = 0.0f;
+    const long long block = blockIdx.x - gradient.first_block;
     wait_for_inputs();
+    if (blockIdx.x == 0 && threadIdx.x == 0) flag(state, !isfinite(*loss));
+    if (gradient.target == gradient.source) {
+        const long long i = block * LANES * WIDTH + threadIdx.x;
+        flag(state, i < gradient.count && !isfinite(gradient.source[i]));
+        return;
+    }
+    const int lane = threadIdx.x / WIDTH, column = threadIdx.x % WIDTH;
+    const long long i = block * WIDTH + column;
+    float sum = 0.0f;
     if (i < gradient.count) {
         const float* source = gradient.source + i;
 #pragma unroll 8
@@ -37,7 +49,6 @@ extern "C" __global__ void __launch_bounds__(LANES* WIDTH)
     __syncthreads();
     if (lane > 0 || i >= gradient.count) return;
     const float total = ((sums[0][column] + sums[1][column]) + sums[2][column]) + sums[3][column];
-    if (gradient.target != gradient.source) gradient.target[i] = total;
-    const bool bad = !isfinite(total) || (blockIdx.x == 0 && column == 0 && !isfinite(*loss));
-    if (bad && atomicExch(&state->nonfinite, 1) == 0) state->first_bad_step = state->step;
+    gradient.target[i] = total;
+    flag(state, !isfinite(total));
 }

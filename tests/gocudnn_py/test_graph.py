@@ -245,6 +245,25 @@ print(json.dumps([calls[2], first.engine, again.engine, spoiled.engine, measured
     assert (measured, known, at_last) == (3, 6, 15)
 
 
+def test_plans_that_all_fail_are_told_and_not_kept(deviceless: Callable[[str], Any], tmp_path: Path) -> None:
+    error, reasons, kept = deviceless(f"""
+from gocudnn_py.errors import CudnnError
+def fail(plan):
+    raise CudnnError("cudnnBackendExecute", 5000, "CUDNN_STATUS_EXECUTION_FAILED", "no luck")
+graph = Graph()
+x, w = graph.tensor("x", (8, 64, 28, 28), "float16"), graph.tensor("w", (64, 64, 3, 3), "float16")
+graph.output(graph.convolution(x, w), dtype="float16")
+folder = Path({str(tmp_path)!r})
+try:
+    choose_plan(graph, gpus["sm_90"], measure=fail, most=3, folder=folder)
+except GraphRefused as error:
+    print(json.dumps([str(error), len(error.reasons), len(list(folder.iterdir()))]))
+""")
+    assert error.startswith("no plan runs, of 3 tried: engine ")
+    assert "no luck" in error
+    assert (reasons, kept) == (3, 0)
+
+
 def test_a_folder_that_cannot_be_written_costs_only_time(deviceless: Callable[[str], Any]) -> None:
     assert deviceless("""
 graph = Graph()

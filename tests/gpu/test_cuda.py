@@ -143,6 +143,36 @@ def test_launches_that_overlap_wait_for_what_they_read(backend: CudaBackend) -> 
     assert (places[0].download(np.empty_like(x)) == np.roll(x, 102) + 102).all()
 
 
+SLOW = """
+extern "C" __global__ void slow(int* x, long long cycles, int value)
+{
+    const long long end = clock64() + cycles;
+    while (clock64() < end) {}
+    *x = value;
+}
+"""
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_memory_is_given_back_after_other_streams_have_used_it(recorded: bool, backend: CudaBackend) -> None:
+    other, size = backend.device.stream(), 4096
+    kernel = Module(backend.device, SLOW).kernel("slow", [Scalar.pointer, Scalar.int64, Scalar.int32])
+    buffer = DeviceBuffer(backend.stream, size, zeroed=True)
+    backend.synchronize()
+    address = buffer.pointer
+    launch = kernel.bind([1], [1], [buffer, 200_000_000, 1])
+    if recorded:
+        capture(other, launch, [launch]).launch(other)
+    else:
+        launch(other)
+    del launch
+    buffer.close()
+    again = DeviceBuffer(backend.stream, size, zeroed=True)  # what was given back is taken again first
+    assert again.pointer == address
+    other.synchronize()
+    assert again.download(np.ones(size, np.uint8)).sum() == 0  # the late kernel wrote before the zeros
+
+
 def test_failed_recording_leaves_the_stream_usable(backend: CudaBackend) -> None:
     def fail(stream: object) -> None:
         raise RuntimeError("no")

@@ -11,7 +11,7 @@ from gocudnn_py import disk, driver
 from gocudnn_py.cudnn.graph.engines import DeviceProperties, Policy, Target
 from gocudnn_py.cudnn.graph.graph import Graph
 from gocudnn_py.cudnn.graph.plan import Plan, plans
-from gocudnn_py.errors import CudnnError
+from gocudnn_py.errors import CudnnError, GraphRefused
 from gocudnn_py.library import load
 
 Measure = Callable[[Plan], float]
@@ -31,7 +31,7 @@ def choose_plan(
 
     With `measure`, which gives a plan's time, the first `most` plans are compared; a plan that fails to run
     is passed over. Without it the first is taken. `folder` holds the kept plans, the user's cache unless
-    given. Raises GraphRefused when no plan is to be had.
+    given. Raises GraphRefused when no plan is to be had, or every one that is measured fails.
     """
     policy = policy or Policy()
     path = (folder or disk.cache_folder("plans")) / f"{key(graph, target, policy, measured=measure is not None)}.plan"
@@ -75,9 +75,12 @@ def _first_or_fastest(graph: Graph, target: Target, policy: Policy, measure: Mea
     if measure is None:
         return first
     timed: list[tuple[float, int, Plan]] = []
+    failures: list[str] = []
     for number, plan in enumerate((first, *islice(possible, most - 1))):
         try:
             timed.append((measure(plan), number, plan))
-        except CudnnError:
-            continue
-    return min(timed)[2] if timed else first
+        except CudnnError as error:
+            failures.append(f"engine {plan.engine}: {error}")
+    if not timed:
+        raise GraphRefused(f"no plan runs, of {len(failures)} tried: {failures[0]}\nin {graph}", "every plan", failures)
+    return min(timed)[2]

@@ -65,12 +65,12 @@ class CudaBackend:
             raise CompileError(f"the cuda device computes in {names} with float32 parameters, not {policy.compute}")
 
     def lay_out(self, graph: Graph, layout: Layout, pinned: Collection[Value]) -> Graph:
-        """Left to choose, half precision has its channels last, as tensor cores take them, and float32 first.
+        """Left to choose, half precision and TF32 have their channels last, as tensor cores take them, float32 first.
 
         Inputs stay row-major: the card reorders them faster than the host.
         """
         half = any(y.dtype in HALVES for node in graph.nodes for y in node.outputs)
-        last = layout == "channels_last" or (layout == "auto" and half)
+        last = layout == "channels_last" or (layout == "auto" and (half or graph.math == "tf32"))
         order = channels_last if last else channels_first
         return apply_layout(graph, order, [*pinned, *graph.inputs.values()], freedom_of)
 

@@ -28,7 +28,7 @@ from .fused import (
     GradientPart,
     SoftmaxLoss,
 )
-from .tiling import fits
+from .tiling import fits, leads
 
 LARGEST_LOSS = 4096  # samples that one block takes
 MOST_CLASSES = 64
@@ -73,8 +73,7 @@ class _Fusion:
     def _activate(self, node: Node, user: Node | None) -> None:
         """A convolution of the libraries' with the activation that follows it."""
         assert isinstance(node.op, Convolution)
-        flops = node.op.flops([x.type for x in node.inputs], [y.type for y in node.outputs])
-        if user is not None and isinstance(user.op, Activation) and self.large(flops // 2):
+        if user is not None and isinstance(user.op, Activation) and self._is_large(node):
             op = ActivatedConvolution(node.op, user.op.kind, user.op.parameter)
             self._replace([node, user], op, node.inputs, user.outputs)
 
@@ -212,7 +211,14 @@ class _Fusion:
             fields["padding"],
             fields["dilation"],
         )
-        return geometry if fits(geometry, self.shared_limit) else None
+        if not fits(geometry, self.shared_limit):
+            return None
+        return geometry if leads(geometry) or not self._is_large(node) else None
+
+    def _is_large(self, node: Node) -> bool:
+        """Whether the libraries do a product."""
+        flops = node.op.flops([x.type for x in node.inputs], [y.type for y in node.outputs])
+        return self.large(flops // 2)
 
     def _nodes(self, op: type[Op]) -> list[Node]:
         return [node for node in self.graph.nodes if isinstance(node.op, op)]

@@ -9,6 +9,7 @@ from typing import Any
 from gocudnn_py.cuda import Scalar
 from gocudnn_py.cudnn.graph import Graph, channels_last
 
+from ....dtypes import DType
 from ....graph import Node
 from ....ops.conv import (
     Convolution,
@@ -22,9 +23,10 @@ from ..backend import CudaBackend, Step, Tensor
 from ..engines import graph_tensor, strides_of_two_axes, with_two_axes
 from ..fused import ActivatedConvolution
 from ..registry import lowering
-from .elementwise import THREADS, activation_code, element, elementwise, places, sequence
+from .elementwise import THREADS, activation_code, c_type, element, elementwise, places, sequence
 
 SOURCE = "convolution.cu"
+SUM_BLOCKS = 512  # that keep a large card busy with reading
 KINDS = {
     Convolution: "convolution",
     ConvolutionBackwardData: "convolution_backward_data",
@@ -187,7 +189,23 @@ def channel_sizes(type: TensorType) -> tuple[int, int, int]:
 
 
 def sum_of_channel(backend: CudaBackend, dy: Tensor, db: Tensor, sizes: tuple[int, int, int]) -> Step:
-    """A launch that sums (samples, channels, plane) over all but the channels."""
-    arguments = [*places(dy, db), *((Scalar.int64, size) for size in sizes)]
-    grid = [max(1, min(sizes[1], 65535))]
-    return backend.launch("linear.cu", "sum_of_channel", grid, [THREADS], arguments, defines=element(dy, db))
+    """Launches that sum (samples, channels, plane) over all but the channels: in parts, and then over the parts."""
+    samples, channels, plane = sizes
+    across, share = (-(-channels // 32), 8) if plane == 1 else (channels, 1)
+    parts = max(1, min(-(-SUM_BLOCKS // across), samples // share))
+    if parts == 1:
+        return _sum(backend, dy, db, sizes, 1)
+    type = TensorType((parts, channels), DType.float32)
+    partial = backend.view(backend.allocate(type.nbytes), 0, type)
+    first, second = _sum(backend, dy, partial, sizes, parts), _sum(backend, partial, db, (parts, channels, 1), 1)
+    return sequence(first, second)
+
+
+def _sum(backend: CudaBackend, x: Tensor, y: Tensor, sizes: tuple[int, int, int], parts: int) -> Step:
+    samples, channels, plane = sizes
+    kernel, extents, across = "sum_planes", sizes, channels
+    if plane == 1:
+        kernel, extents, across = "sum_rows", (samples, channels), -(-channels // 32)  # type: ignore[assignment]
+    defines: dict[str, object] = {"FROM": c_type(x.type.dtype), "TO": c_type(y.type.dtype)}
+    arguments = [*places(x, y), *((Scalar.int64, extent) for extent in extents)]
+    return backend.launch("linear.cu", kernel, [across, parts], [THREADS], arguments, defines=defines)

@@ -20,7 +20,7 @@ from ..registry import lowering
 from .elementwise import activation_code
 
 WHOLE_THREADS = 64  # of the gradients where the window is the whole input
-FINISH_WIDTH = 64  # elements a block of finish_gradients
+FINISH_THREADS, FINISH_WIDTH = 256, 64  # of a block of finish_gradients, and sums that it makes
 GRADIENT = np.dtype(
     [("source", "u8"), ("target", "u8"), ("count", "i8"), ("stride", "i8"), ("parts", "i8"), ("first_block", "i8")]
 )
@@ -104,7 +104,8 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
         row["source"] = row["target"] = tensor.pointer
         row["count"], row["parts"] = tensor.type.size, 1
     for row in table:
-        row["first_block"], first = first, first - (-int(row["count"]) // FINISH_WIDTH)
+        width = FINISH_WIDTH if row["source"] != row["target"] else FINISH_THREADS
+        row["first_block"], first = first, first - (-int(row["count"]) // width)
     held = backend.allocate(table.nbytes)
     held.upload(table)
     arguments: list[tuple[Scalar, Any]] = [
@@ -113,7 +114,7 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
         _pointer(inputs[1]),
         _pointer(outputs[0]),
     ]
-    return backend.launch("finish.cu", "finish_gradients", [first], [256], arguments, overlaps=True)
+    return backend.launch("finish.cu", "finish_gradients", [first], [FINISH_THREADS], arguments, overlaps=True)
 
 
 @lowering(SoftmaxLoss)

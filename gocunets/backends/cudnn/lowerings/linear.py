@@ -16,6 +16,7 @@ from ....ops.linear import (
 )
 from ..backend import CudaBackend, Step, Tensor
 from ..registry import lowering
+from ..tiling import FULL_CARD
 from .convolution import sum_of_channel
 from .elementwise import element, places
 
@@ -79,5 +80,7 @@ def _multiply(
     shift = [(Scalar.pointer, 0)] if bias is None else places(bias)
     addresses = [*places(a, b), *shift, *places(y)]
     numbers = [(Scalar.int64, number) for number in (*sizes, *a_strides, *b_strides)]
+    slices = next(n for n in (1, 2, 4) if n == 4 or tiles >= FULL_CARD or inner <= n * TILE)
     grid, arguments = [max(1, min(tiles, 65535))], [*addresses, *numbers]
-    return backend.launch("linear.cu", "multiply", grid, [TILE * TILE], arguments, defines=element(a, b, y))
+    defines = element(a, b, y) | {"SLICES": slices}
+    return backend.launch("linear.cu", "multiply", grid, [slices * TILE * TILE], arguments, defines=defines)

@@ -44,13 +44,12 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     op = node.op
     assert isinstance(op, FlagNonFinite)
     _, loss, *gradients = inputs
-    watched = [(loss, False), *((dw, op.scaled) for dw in gradients)]
-    launches = [
-        elementwise(
-            backend, SOURCE, "flag_non_finite", [*pointers(x, outputs[0]), (Scalar.int32, int(scaled))], x.type.size
-        )
-        for x, scaled in watched
-    ]
+    require_float32(*inputs)
+    (spans,) = _rows(gradients, len(gradients)) if gradients else [[]]
+    launches = []
+    for address, size, scaled in [(loss.pointer, 1, False), *((*span, op.scaled) for span in spans)]:
+        arguments = [(Scalar.pointer, address), *pointers(outputs[0]), (Scalar.int32, int(scaled))]
+        launches.append(elementwise(backend, SOURCE, "flag_non_finite", arguments, size))
     return sequence(*_carry_over(backend, inputs[0], outputs[0]), *launches)
 
 
