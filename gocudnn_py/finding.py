@@ -128,6 +128,16 @@ def installed(package: str) -> str | None:
         return None
 
 
+def check_driver() -> None:
+    """Raise VersionMismatch where the packages are for a newer CUDA than the driver runs."""
+    bindings, (major, minor) = installed("cuda-bindings"), driver.version()
+    if bindings is not None and int(bindings.split(".")[0]) > major:
+        raise VersionMismatch(
+            f"the NVIDIA driver runs CUDA up to {major}.{minor}, the installed packages are newer (cuda-bindings "
+            f"{bindings}): update the driver, or install the packages for CUDA {major} (the extra [cu{major}])"
+        )
+
+
 def cuda_major() -> int | None:
     """The CUDA major to install for: the packages', else the newest the driver runs; None if neither says."""
     bindings = installed("cuda-bindings")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gocudnn_py import driver
 from gocudnn_py.errors import GocudnnError, install_command
-from gocudnn_py.finding import cuda_major, find, installed
+from gocudnn_py.finding import check_driver, cuda_major, find, installed
 from gocudnn_py.library import Library, load
 
 PACKAGES = ("cuda-python", "cuda-bindings", "cuda-core", "cuda-pathfinder", "ml-dtypes", "numpy")
@@ -45,6 +45,10 @@ def _driver() -> Iterator[Line]:
         yield Line("driver", str(error), good=False)
         return
     yield Line("driver", f"runs CUDA up to {major}.{minor}")
+    try:
+        check_driver()
+    except GocudnnError as error:
+        yield Line("  packages", str(error), good=False)
     for gpu in gpus:
         sm, memory = "".join(map(str, gpu.capability)), gpu.memory / 2**30
         yield Line(f"GPU {gpu.number}", f"{gpu.name}, sm_{sm}, {memory:.1f} GiB")

@@ -9,6 +9,7 @@ from typing import Any
 
 import gocudnn_py.driver as driver
 from gocudnn_py.errors import LibraryNotFound, NoDevice
+from gocudnn_py.finding import check_driver
 from gocudnn_py.resource import Resource
 
 _here = threading.local()
@@ -16,9 +17,10 @@ NO_TIMING = 2  # CU_EVENT_DISABLE_TIMING
 
 
 class Device:
-    """One GPU, with its primary context. Raises NoDevice or LibraryNotFound, saying what to do."""
+    """One GPU, with its primary context. Raises NoDevice, LibraryNotFound or VersionMismatch, saying what to do."""
 
     def __init__(self, ordinal: int = 0) -> None:
+        check_driver()
         gpus = driver.gpus()
         if not 0 <= ordinal < len(gpus):
             raise NoDevice(f"there is no GPU {ordinal}; this process sees {len(gpus)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, ClassVar
@@ -60,6 +61,7 @@ class Kernel:
         if sizes != declared:
             raise ValueError(f"kernel {name} takes parameters of {sizes} bytes, declared are {declared}")
         self.function = int(core.handle)
+        self._ready = threading.local()
 
     def bind(
         self,
@@ -80,8 +82,17 @@ class Kernel:
     def launch(
         self, stream: Stream, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], *, shared: int = 0
     ) -> None:
-        """Launch once; for a launch that is made again, `bind` it."""
-        self.bind(grid, block, arguments, shared=shared)(stream)
+        """Launch once; for a launch that is made again, `bind` it.
+
+        What the last launch of each thread packed is used again where grid, block and shared memory are the same.
+        """
+        mine, extents = self._ready, (*grid, None, *block, shared)
+        if getattr(mine, "extents", None) == extents:
+            mine.launch.refill(arguments)
+        else:
+            mine.launch, mine.extents = self.bind(grid, block, arguments, shared=shared), extents
+        mine.launch(stream)
+        mine.launch.arguments = []  # nobody holds afterwards what was launched
 
     def allow_shared(self, nbytes: int) -> None:
         """Allow more dynamic shared memory a block than the usual 48 KiB."""
@@ -103,9 +114,8 @@ class Launch:
         shared: int,
         overlaps: bool,
     ) -> None:
-        if len(arguments) != len(kernel.signature):
-            raise TypeError(f"kernel {kernel.name} takes {len(kernel.signature)} arguments, {len(arguments)} given")
         self.kernel = kernel
+        self._check(arguments)
         self.arguments = list(arguments)
         pairs = zip(kernel.signature, arguments, strict=True)
         self._cells = [scalar.cell(_plain(kernel, i, scalar, value)) for i, (scalar, value) in enumerate(pairs)]
@@ -120,10 +130,26 @@ class Launch:
         self._packed: tuple[Any, ...] = ()
 
     def patch(self, index: int, value: Any) -> None:
-        """Replace one argument."""
+        """Replace one argument. Raises TypeError or ValueError."""
         self._cells[index].value = _plain(self.kernel, index, self.kernel.signature[index], value)
         self.arguments[index] = value
-        if self._stream is not None:
+        self._used_again()
+
+    def refill(self, arguments: Sequence[Any]) -> None:
+        """Replace all arguments. Raises TypeError or ValueError."""
+        self._check(arguments)
+        for index, (scalar, value) in enumerate(zip(self.kernel.signature, arguments, strict=True)):
+            self._cells[index].value = _plain(self.kernel, index, scalar, value)
+        self.arguments = list(arguments)
+        self._used_again()
+
+    def _check(self, arguments: Sequence[Any]) -> None:
+        wanted = len(self.kernel.signature)
+        if len(arguments) != wanted:
+            raise TypeError(f"kernel {self.kernel.name} takes {wanted} arguments, {len(arguments)} given")
+
+    def _used_again(self) -> None:
+        if self._stream is not None and not self._stream.capturing:
             self.used_on(self._stream)
 
     def used_on(self, stream: Stream) -> None:
@@ -140,6 +166,8 @@ class Launch:
             driver.fail("cuLaunchKernelEx", status)
 
     def _pack(self, stream: Stream) -> tuple[Any, ...]:
+        if stream.device.ordinal != self.kernel.device.ordinal:
+            raise ValueError(f"kernel {self.kernel.name} of {self.kernel.device} is launched on {stream}")
         if not stream.capturing:
             self.used_on(stream)
         attributes = ctypes.cast(self._attributes, ctypes.c_void_p)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gocudnn_py import driver, finding
+from gocudnn_py import driver, finding, report
 from gocudnn_py.errors import LibraryNotFound, NoDevice, VersionMismatch
 from gocudnn_py.loading import file_major
 
@@ -119,6 +119,23 @@ def test_which_cuda_to_install_for(
     monkeypatch.setattr(finding, "installed", packages.get)
     monkeypatch.setattr(driver, "version", version)
     assert finding.cuda_major() == major
+
+
+@pytest.mark.parametrize(("bindings", "cuda"), [("13.4.4", 13), ("12.9.1", 13), (None, 12)])
+def test_drivers_that_run_the_packages(monkeypatch: pytest.MonkeyPatch, bindings: str | None, cuda: int) -> None:
+    monkeypatch.setattr(finding, "installed", {"cuda-bindings": bindings}.get)
+    monkeypatch.setattr(driver, "version", lambda: (cuda, 4))
+    finding.check_driver()
+
+
+def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finding, "installed", {"cuda-bindings": "13.4.4"}.get)
+    monkeypatch.setattr(driver, "version", lambda: (12, 4))
+    monkeypatch.setattr(driver, "gpus", lambda: [driver.Gpu(0, "NVIDIA L4", (8, 9), 24 << 30)])
+    words = r"runs CUDA up to 12\.4, .* newer \(cuda-bindings 13\.4\.4\): update the driver, .*the extra \[cu12\]"
+    with pytest.raises(VersionMismatch, match=words):
+        finding.check_driver()
+    assert any("update the driver" in line.text and not line.good for line in report.findings())
 
 
 def install(site: Path, wheel: str, files: dict[str, bytes], *, kept: bool = True) -> None:

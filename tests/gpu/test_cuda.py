@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,6 +104,24 @@ def test_wrong_arguments_are_refused(
 def test_wrong_signature_is_refused(backend: CudaBackend) -> None:
     with pytest.raises(ValueError, match=r"takes parameters of \[4, 8, 8, 4\] bytes"):
         Module(backend.device, SAXPY).kernel("saxpy", SIGNATURE[:-1])
+
+
+def test_launches_that_are_not_bound_take_what_they_are_given(backend: CudaBackend) -> None:
+    kernel, x = Module(backend.device, SAXPY).kernel("saxpy", SIGNATURE), np.arange(300, dtype=np.float32)
+    places = [_floats(backend, np.zeros_like(x)) for _ in range(3)]
+    source = _floats(backend, x)
+    for factor, place in enumerate(places):
+        kernel.launch(backend.stream, [2], [256], [float(factor), source, place, 300])
+    kernel.launch(backend.stream, [1], [256], [100.0, source, places[0], 300])  # the first 256
+    with pytest.raises(TypeError, match="takes 4 arguments, 3 given"):
+        kernel.launch(backend.stream, [1], [256], [1.0, source, places[0]])
+    results = [place.download(np.empty_like(x)) for place in places]
+    assert (results[0] == np.where(np.arange(300) < 256, 100 * x, 0)).all()
+    assert (results[1] == x).all()
+    assert (results[2] == 2 * x).all()
+    gone = weakref.ref(places[2])
+    kernel.launch(backend.stream, [2], [256], [1.0, source, places.pop(), 300])
+    assert gone() is None
 
 
 def test_recorded_launches_run_when_launched(backend: CudaBackend) -> None:

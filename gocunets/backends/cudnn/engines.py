@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .backend import CudaBackend
 
 Step = Callable[[], None]
+LONG = 1024
 logger = logging.getLogger("gocunets.cuda")
 
 
@@ -63,6 +64,11 @@ class Engines:
     def takes(self, multiply_adds: int) -> bool:
         """Whether an operation is large enough."""
         return multiply_adds >= self.policy.least_work
+
+    def takes_product(self, rows: int, inner: int, columns: int) -> bool:
+        """Whether a product of matrices is large enough, or so long that our kernel would have few blocks for it."""
+        work = rows * inner * columns
+        return self.takes(work) or (inner > LONG and self.takes(16 * work))
 
     def run_graph(self, graph: Graph, places: Mapping[Tensor, Any], math: str) -> Step | None:
         """A step that runs a graph of cuDNN's on these places; None when no engine does it under the policy."""

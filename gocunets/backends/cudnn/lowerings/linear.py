@@ -72,7 +72,7 @@ def _multiply(
 ) -> Step:
     """Y (rows, columns) = a (rows, inner) b (inner, columns) + bias, by the strides of a and b in elements."""
     rows, inner, columns = sizes
-    if backend.engines.takes(rows * inner * columns):
+    if backend.engines.takes_product(rows, inner, columns):
         first, second = _matrix(a, rows, inner, a_strides), _matrix(b, inner, columns, b_strides)
         result = Matrix(y, rows, columns, y.type.dtype)
         return backend.engines.multiply(first, second, result, bias, node.math)
