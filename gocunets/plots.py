@@ -1,8 +1,9 @@
-"""Pictures of a training: loss curves and first filters, as PNG files, by matplotlib."""
+"""Pictures as PNG files, by matplotlib: loss curves and first filters of a training, times of a benchmark."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,22 @@ def plot_filters(w: Array, path: Path) -> None:
     for axes, image in zip(np.atleast_1d(grid).flat, w[:, 0], strict=False):
         axes.imshow(image, cmap="gray", vmin=-limit, vmax=limit, interpolation="nearest")
     figure.suptitle(f"{count} first filters, ±{limit:.2f}", fontsize=9)
+    figure.savefig(path, dpi=150)
+
+
+def plot_times(rows: Mapping[int, Mapping[str, float]], path: Path) -> None:
+    """Seconds an epoch by batch size, a line a peer: `rows` is batch size -> peer -> seconds."""
+    figure, axes = _figure(7, 4)
+    for peer in dict.fromkeys(peer for times in rows.values() for peer in times):
+        times = [(batch, found[peer]) for batch, found in sorted(rows.items()) if peer in found]
+        axes.plot(*zip(*times, strict=True), "o-", linewidth=1.2, label=peer)
+    axes.set(
+        xlabel="batch size", ylabel="seconds an epoch", xscale="log", yscale="log", title="Training, 60,000 images"
+    )
+    axes.set_xticks(sorted(rows), [str(batch) for batch in sorted(rows)], minor=False)
+    axes.minorticks_off()
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
     figure.savefig(path, dpi=150)
 
 

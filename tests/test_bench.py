@@ -7,12 +7,13 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gocunets import backends
-from gocunets.bench import account, cold, cpu, cpu_worker, launch, thesis
+from gocunets.bench import account, accuracy, cold, cpu, cpu_worker, launch, thesis
 from gocunets.cli import main
 from gocunets.errors import GocunetsError
 
@@ -101,6 +102,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> None:
     done = thesis.Convergence(10, 7, 1.5, True, 0.0229, 0.06, 0.98)
     gave_up = thesis.Convergence(20, 9, 2.5, False, 0.05, 0.07, 0.97)
     monkeypatch.setattr(thesis, "converge", lambda splits, batches, most: [done, gave_up])
+    found = accuracy.Row(10, {"gocunets": [0.97, 0.99, 0.98], "torch": [0.96, 0.95, 0.97]})
+    monkeypatch.setattr(accuracy, "run", lambda source, batches, epochs, seeds: [found])
     rows = [launch.Row("ours", 4.0), launch.Row("absent", None, "not installed"), launch.Row("C", 2.0)]
     monkeypatch.setattr(launch, "run", lambda: rows)
     monkeypatch.setattr(cold, "run", lambda processes: [cold.Row("gocunets", 1, dict.fromkeys(cold.PHASES, 0.5))])
@@ -111,6 +114,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["thesis"], ["10", "0.2500", "0.7500", "1.0000", "3.00"]),
         (["convergence", "--data", "digits"], ["7", "1.50", "0.0229", "not reached in 9", "97.00 %"]),
+        (["accuracy", "--data", "digits"], ["97.00 99.00 98.00", "98.00", "96.00"]),
         (["launch"], ["4.00", "2.00", "not installed"]),
         (["cold"], ["gocunets", "0.50", "2.50"]),
     ],
@@ -123,6 +127,13 @@ def test_tables_of_a_card(
     output = capsys.readouterr().out
     for cell in cells:
         assert re.search(rf"│ +{re.escape(cell)} +│|│ {re.escape(cell)} +│", output), cell
+
+
+def test_the_times_are_drawn(pretend: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    assert main(["bench", "thesis", "--plot", str(tmp_path / "times.png")]) == 0
+    assert (tmp_path / "times.png").read_bytes().startswith(b"\x89PNG")
+    assert f"written: {tmp_path / 'times.png'}" in capsys.readouterr().out
 
 
 def test_peers_that_are_none_are_refused(pretend: None, capsys: pytest.CaptureFixture[str]) -> None:

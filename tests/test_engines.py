@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("cuda.core", reason="cuda-core is missing: pip install 'gocunets[cu13]'")
 
-from gocudnn_py.errors import LibraryNotFound, NoDevice
-from tests.gocudnn_py.conftest import ROOT, compile_c, run_python  # noqa: F401 - fixtures
-from tests.gocudnn_py.without_gpu import STUB
+from tests.gocudnn_py.conftest import compile_c, cudnn, deviceless, no_gpu, run_python  # noqa: F401 - fixtures
 
-PROGRAM = f"""
-import ctypes, json, os, sys
-sys.path.insert(0, {str(ROOT)!r})
-ctypes.CDLL(os.environ["STUB"])
-from gocudnn_py.cudnn.graph import DeviceProperties, Policy, plans
-from gocudnn_py.errors import GraphRefused
+PROGRAM = """
 from gocunets import DType
 from gocunets.backends.cudnn import EnginePolicy
 from gocunets.backends.cudnn.engines import Engines
@@ -28,14 +19,13 @@ from gocunets import Network, nn
 from gocunets.backends.cudnn.registry import freedom_of
 from gocunets.passes.layout import apply_layout, channels_first, channels_last
 from tests.cases import CASES
-from tests.gocudnn_py.without_gpu import GPUS
 from tests.running import differentiate, make_program
 from tests.test_kernels_compile import RecordingBackend
 
 class Asked(Engines):
     def __init__(self, backend):
         super().__init__(backend, EnginePolicy(least_work=0))
-        self.graphs = {{}}
+        self.graphs = {}
     def run_graph(self, graph, places, math):
         self.graphs[graph.key(), math] = graph
         assert all(tensor in places for tensor in graph.real)
@@ -62,14 +52,14 @@ for case in convolutions:
 def answers(graphs):
     found = []
     for (key, math), graph in graphs.items():
-        for name, text in GPUS.items():
+        for name, gpu in gpus.items():
             policy = Policy(tf32=math == "tf32", deterministic=True, compile=False)
             try:
-                engine = next(plans(graph, DeviceProperties(text.encode()), policy)).engine
+                engine = next(plans(graph, gpu, policy)).engine
             except GraphRefused:
                 engine = None
             finished = [each.settings["mode"].name for each in graph.operations if each.name == "pointwise"]
-            found.append([f"{{graph}} {{math}} on {{name}}", finished, engine])
+            found.append([f"{graph} {math} on {name}", finished, engine])
     return found
 
 alone = answers(asked.graphs)
@@ -78,29 +68,16 @@ for dtype in ("float16", "bfloat16"):
     convolutions = nn.Conv(64, 3, padding=1), nn.ReLU(), nn.Conv(32, 1), nn.Conv(64, 3, stride=2, padding=1), nn.ReLU()
     network = Network(nn.Sequential(*convolutions, nn.Dense(10)), (16, 28, 28)).compile(device=backend, dtype=dtype)
     network.compiled.program("training", 8)
-print(json.dumps({{"cases": alone, "network": answers(asked.graphs)}}))
+print(json.dumps({"cases": alone, "network": answers(asked.graphs)}))
 """
 
 Answers = dict[str, list[tuple[str, list[str], int | None]]]
 
 
 @pytest.fixture(scope="module")
-def engines(compile_c: Callable[..., Path], run_python: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: F811
+def engines(deviceless: Callable[[str], Any]) -> Any:  # noqa: F811
     """Of each graph on each architecture: its text, what it does with the product, its engine or None."""
-    from gocudnn_py import driver
-    from gocudnn_py.library import load
-
-    try:
-        driver.library()
-        pytest.skip("this machine has a GPU")
-    except NoDevice:
-        pass
-    try:
-        load("cudnn")
-    except LibraryNotFound as error:
-        pytest.skip(str(error).splitlines()[0])
-    stub = compile_c(STUB, tmp_path_factory.mktemp("stub") / "libcuda.so.1")
-    return json.loads(run_python(PROGRAM, STUB=str(stub)).stdout.splitlines()[-1])
+    return deviceless(PROGRAM)
 
 
 def test_every_convolution_has_an_engine(engines: Answers) -> None:

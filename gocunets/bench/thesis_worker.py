@@ -38,25 +38,33 @@ def torch_epoch(batch: int, captured: bool) -> tuple[Epoch, float]:
     """PyTorch with its fused Adam; `captured` replays one CUDA graph a step."""
     import torch
 
+    steps = SIZE // batch if captured else min(SIZE // batch, EAGER_STEPS)
+    _, epoch = torch_training(torch, *_data(), batch, captured=captured, steps=steps)
+    return epoch, SIZE / batch / steps
+
+
+def torch_training(
+    torch: Any, images: np.ndarray, labels: np.ndarray, batch: int, *, captured: bool, steps: int
+) -> tuple[Any, Epoch]:
+    """The network in PyTorch, and what trains it on some steps of an epoch, the data on the card."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    step, order, cursor = _torch_step(torch, batch)
-    steps = SIZE // batch if captured else min(SIZE // batch, EAGER_STEPS)
+    network, step, order, cursor = _torch_step(torch, images, labels, batch)
     once = _capture(torch, step) if captured else step
 
     def epoch() -> None:
-        order.copy_(torch.randperm(SIZE, device="cuda"))
+        order.copy_(torch.randperm(len(images), device="cuda"))
         cursor.zero_()
         for _ in range(steps):
             once()
         torch.cuda.synchronize()
 
-    return epoch, SIZE / batch / steps
+    return network, epoch
 
 
-def _torch_step(torch: Any, batch: int) -> tuple[Epoch, Any, Any]:
-    nn = torch.nn
-    images, labels = (torch.from_numpy(array).cuda() for array in _data())
+def _torch_step(torch: Any, x: np.ndarray, target: np.ndarray, batch: int) -> tuple[Any, Epoch, Any, Any]:
+    nn, size = torch.nn, len(x)
+    images, labels = (torch.from_numpy(array).cuda() for array in (x, target))
     layers: list[Any] = []
     for channels, padding in ((1, 6), (20, 4), (20, 4)):
         layers += [nn.Conv2d(channels, 20, 4, stride=2, padding=padding, dilation=3), nn.LeakyReLU(0.01)]
@@ -64,18 +72,18 @@ def _torch_step(torch: Any, batch: int) -> tuple[Epoch, Any, Any]:
     parameters = list(network.parameters())
     plain = [parameter.detach() for parameter in parameters]
     optimizer = torch.optim.Adam(parameters, RATE, weight_decay=L2, fused=True, capturable=True)
-    order, within = torch.randperm(SIZE, device="cuda"), torch.arange(batch, device="cuda")
+    order, within = torch.randperm(size, device="cuda"), torch.arange(batch, device="cuda")
     cursor = torch.zeros((), dtype=torch.int64, device="cuda")
 
     def step() -> None:
-        chosen = order[(cursor + within) % SIZE]
+        chosen = order[(cursor + within) % size]
         optimizer.zero_grad(set_to_none=False)
         nn.functional.cross_entropy(network(images[chosen]), labels[chosen]).backward()
         torch._foreach_add_([p.grad for p in parameters], torch._foreach_sign(plain), alpha=L1)
         optimizer.step()
         cursor.add_(batch)
 
-    return step, order, cursor
+    return network, step, order, cursor
 
 
 def jax_epoch(batch: int) -> tuple[Epoch, float]:

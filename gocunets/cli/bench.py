@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 from rich.table import Table
 
+from .. import plots
 from ..bench.thesis import PEERS
 from .common import console, data_option, device_option
 
@@ -41,12 +44,15 @@ def cpu_command(batches: str, rounds: int, seconds: float, threads: int, debug: 
 @click.option("--batches", default="10,20,40,50,100,200", metavar="N,N,...", help="Batch sizes.")
 @click.option("--epochs", type=click.IntRange(min=1), default=3, help="Epochs measured of each, after one to warm up.")
 @click.option("--peers", default=",".join(PEERS), metavar="NAME,...", help="Who is measured, as far as installed.")
+@click.option("--plot", type=click.Path(path_type=Path), default=None, help="A PNG file to draw the times in.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def thesis_command(batches: str, epochs: int, peers: str, debug: bool) -> None:
+def thesis_command(batches: str, epochs: int, peers: str, plot: Path | None, debug: bool) -> None:
     """Table 4.2 on this GPU: seconds an epoch, beside PyTorch (eager, captured) and JAX where they are installed."""
     from ..backends import choose
     from ..bench import thesis
 
+    if plot is not None and not plots.available():
+        raise click.UsageError("--plot needs matplotlib: pip install 'gocunets[data]'")
     choose("cuda")
     out = console()
     table = Table(title="Seconds an epoch (60,000 images), strict float32", title_justify="left")
@@ -59,6 +65,32 @@ def thesis_command(batches: str, epochs: int, peers: str, debug: bool) -> None:
     for row in rows:
         times = [f"{seconds:.4f}" for seconds in row.seconds.values()]
         table.add_row(str(row.batch), *times, "-" if row.ratio is None else f"{row.ratio:.2f}")
+    out.print(table)
+    if plot is not None:
+        plots.plot_times({row.batch: row.seconds for row in rows}, plot)
+        out.print(f"written: {plot}")
+
+
+@bench_command.command("accuracy", context_settings={"show_default": True})
+@click.option("--batches", default="10,20,40,50,100,200", metavar="N,N,...", help="Batch sizes.")
+@click.option("--epochs", type=click.IntRange(min=1), default=3, help="Epochs of training.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, help="Trainings of each.")
+@data_option
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def accuracy_command(batches: str, epochs: int, seeds: int, source: str, debug: bool) -> None:
+    """What the thesis's network learns on this GPU in a few epochs, beside PyTorch where it is installed."""
+    from ..backends import choose
+    from ..bench import accuracy
+
+    choose("cuda")
+    rows = accuracy.run(source, _sizes(batches), epochs=epochs, seeds=seeds)
+    out, names = console(), list(rows[0].accuracies)
+    table = Table(title=f"Test accuracy in % after {epochs} epochs, {seeds} seeds", title_justify="left")
+    for name in ("batch", *names, *(f"{name}, median" for name in names)):
+        table.add_column(name, justify="right")
+    for row in rows:
+        each = [" ".join(f"{100 * found:.2f}" for found in row.accuracies[name]) for name in names]
+        table.add_row(str(row.batch), *each, *(f"{100 * row.medians[name]:.2f}" for name in names))
     out.print(table)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,9 +17,21 @@ import pytest
 from gocudnn_py import driver
 from gocudnn_py.errors import LibraryNotFound, NoDevice
 from gocudnn_py.library import load
+from tests.gocudnn_py.without_gpu import STUB
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+PRELUDE = f"""
+import ctypes, json, os, sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
+ctypes.CDLL(os.environ["STUB"])
+from gocudnn_py.cudnn.graph import *
+from gocudnn_py.errors import GraphRefused
+from tests.gocudnn_py.without_gpu import GPUS
+gpus = {{name: DeviceProperties(text.encode()) for name, text in GPUS.items()}}
+"""
+"""What a program without a GPU begins with."""
 
 
 def _loaded(name: str) -> Any:
@@ -108,3 +121,17 @@ def run_python() -> Run:
         return done
 
     return run_python
+
+
+@pytest.fixture(scope="module")
+def deviceless(
+    cudnn: Any, no_gpu: None, compile_c: Callable[..., Path], run_python: Run, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Any]:
+    """A function that runs a program with the stand-in for libcuda and returns what it printed, as JSON."""
+    stub = compile_c(STUB, tmp_path_factory.mktemp("stub") / "libcuda.so.1")
+
+    def deviceless(program: str) -> Any:
+        done = run_python(PRELUDE + program, STUB=str(stub))
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return deviceless

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ import pytest
 
 from gocudnn_py.cudnn.graph import Graph, PointwiseMode, ReduceTensorOp, Tensor, channels_last
 from gocunets import convnetgo
-from tests.gocudnn_py.conftest import ROOT, Run
-from tests.gocudnn_py.without_gpu import GPUS, STUB
+from tests.gocudnn_py.without_gpu import GPUS
 
 NHWC = channels_last(4)
 
@@ -127,31 +125,6 @@ def test_a_backward_mode_takes_two_tensors() -> None:
 
 
 # --- with cuDNN and no GPU ------------------------------------------------------------------------------------------
-
-PRELUDE = f"""
-import ctypes, json, sys
-from pathlib import Path
-sys.path.insert(0, {str(ROOT)!r})
-ctypes.CDLL(sys.argv[1] if len(sys.argv) > 1 else __import__("os").environ["STUB"])
-from gocudnn_py.cudnn.graph import *
-from gocudnn_py.errors import GraphRefused
-from tests.gocudnn_py.without_gpu import GPUS
-gpus = {{name: DeviceProperties(text.encode()) for name, text in GPUS.items()}}
-"""
-
-
-@pytest.fixture(scope="module")
-def deviceless(
-    cudnn: Any, no_gpu: None, compile_c: Callable[..., Path], run_python: Run, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Any]:
-    """A function that runs a program with the stand-in for libcuda and returns what it printed, as JSON."""
-    stub = compile_c(STUB, tmp_path_factory.mktemp("stub") / "libcuda.so.1")
-
-    def deviceless(program: str) -> Any:
-        done = run_python(PRELUDE + program, STUB=str(stub))
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return deviceless
 
 
 def test_every_operation_has_engines_on_every_gpu(deviceless: Callable[[str], Any]) -> None:
