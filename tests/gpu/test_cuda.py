@@ -119,6 +119,7 @@ def test_launches_that_are_not_bound_take_what_they_are_given(backend: CudaBacke
     assert (results[0] == np.where(np.arange(300) < 256, 100 * x, 0)).all()
     assert (results[1] == x).all()
     assert (results[2] == 2 * x).all()
+    del place
     gone = weakref.ref(places[2])
     kernel.launch(backend.stream, [2], [256], [1.0, source, places.pop(), 300])
     assert gone() is None
