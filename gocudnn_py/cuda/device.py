@@ -10,7 +10,7 @@ from typing import Any
 import gocudnn_py.driver as driver
 from gocudnn_py.errors import LibraryNotFound, NoDevice
 from gocudnn_py.finding import check_driver
-from gocudnn_py.resource import Resource
+from gocudnn_py.resource import Resource, drain
 
 _here = threading.local()
 NO_TIMING = 2  # CU_EVENT_DISABLE_TIMING
@@ -88,8 +88,9 @@ class Stream:
         self.cell = ctypes.c_void_p(self.handle)  # as launches take it
 
     def synchronize(self) -> None:
-        """Wait until everything given to the stream is done."""
+        """Wait until everything given to the stream is done; what finalizers left behind is given back."""
         driver.call("cuStreamSynchronize", self.cell)
+        drain()
 
     def __cuda_stream__(self) -> tuple[int, int]:
         return 0, self.handle

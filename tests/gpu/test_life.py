@@ -35,7 +35,8 @@ def _train_one(backend: CudaBackend) -> None:
 def _held(backend: CudaBackend) -> tuple[int, int, int]:
     """Bytes in use of the pool, bytes free on the card, open files."""
     gc.collect()
-    backend.synchronize()
+    backend.synchronize()  # gives back what finalizers left behind
+    backend.synchronize()  # and waits for that
     pool = backend.device.core.memory_resource
     used = int(pool.attributes.used_mem_current)
     return used, backend.device.memory_info()[0], len(os.listdir("/proc/self/fd"))
