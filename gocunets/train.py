@@ -105,6 +105,8 @@ class Trainer:
         self.steps_an_epoch = len(self.batches)
         self.step = int(network.compiled.step_record["step"])
         self.progress = self._resumed() if resume else self._fresh()
+        if resume:  # by samples: a step whose gradients overflowed was one, though it made no update
+            self.step = self.progress.start_step + self.progress.epoch * self.steps_an_epoch + self._steps_done()
         network.normalization = self.normalization
         self._resident = network.compiled.backend.holds(self.x.nbytes + self.target.nbytes)
         if self._resident:

@@ -151,6 +151,22 @@ def test_order_and_last_batch_are_those_of_the_cpu(backend: CudaBackend, last: s
     assert records[0].accuracy == pytest.approx(records[1].accuracy, abs=0.01)
 
 
+def test_resume_after_overflows_is_bit_identical(backend: CudaBackend, tmp_path: Path) -> None:
+    def fresh() -> Network:
+        network = _network(nn.Sequential(nn.Dense(16), nn.ReLU(), nn.Dense(10)), backend, dtype="float16")
+        network.compiled.write_step(loss_scale=2.0**30)
+        return network
+
+    straight, stopped = fresh(), fresh()
+    straight.fit((X[:20], LABELS[:20]), epochs=6, batch=5)
+    stopped.fit((X[:20], LABELS[:20]), epochs=3, batch=5)
+    assert stopped.compiled.step_record["step"] < 12
+    stopped.save(tmp_path / "model")
+    again = Network.load(tmp_path / "model", device=backend)
+    again.fit((X[:20], LABELS[:20]), epochs=6, batch=5, resume=True)
+    assert _distance(straight, again) == 0
+
+
 def test_resume_is_bit_identical(backend: CudaBackend, tmp_path: Path) -> None:
     straight = _network(_everything(), backend)
     straight.fit((X, LABELS), epochs=3, batch=50)

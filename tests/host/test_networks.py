@@ -14,6 +14,9 @@ from gocunets import NonFiniteLoss, nn, optim
 from tests.gpu.test_networks import ERRORS, LABELS, X, _distance, _everything, _network, _thesis, check_first_step
 from tests.gpu.test_networks import test_float64_is_refused as test_float64_is_refused
 from tests.gpu.test_networks import (
+    test_resume_after_overflows_is_bit_identical as test_resume_after_overflows_is_bit_identical,
+)
+from tests.gpu.test_networks import (
     test_the_loss_scale_of_float16_follows_the_overflows as test_the_loss_scale_of_float16_follows_the_overflows,
 )
 
