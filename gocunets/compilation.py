@@ -107,9 +107,9 @@ class Compilation:
         """The program of this kind that was used last."""
         return next((p for (k, _), p in reversed(self._programs.items()) if k == kind), None)
 
-    def feed(self, program: Program, x: Array, target: Array, valid: int) -> None:
+    def feed(self, program: Program, x: Array, target: Array, valid: int, step: int | None = None) -> None:
         """Give a program a batch of which the first `valid` samples count, and this step's learning rates."""
-        self.prepare_step(valid)
+        self.prepare_step(valid, step)
         program.feed(x=x, target=target)
 
     def prepare_step(self, valid: int, step: int | None = None) -> None:
@@ -139,6 +139,10 @@ class Compilation:
     def step_record(self) -> np.void:
         """The step state as a record (see `gocunets.state.STEP_STATE`)."""
         return self.store.read(self.step_state).view(STEP_STATE)[0]  # type: ignore[no-any-return]
+
+    def clear_flag(self) -> None:
+        """Make the step state as if no step had been bad; the loss scale stays what it is."""
+        self.write_step(nonfinite=0, first_bad_step=-1, steady=0)
 
     def write_step(self, **fields: Any) -> None:
         """Set fields of the step state; those that only the host writes are not written again unchanged."""

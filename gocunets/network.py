@@ -291,16 +291,19 @@ class Network:
 
     # --- inside -----------------------------------------------------------------------------------------
 
-    def train_batch(self, x: Array, target: Array, valid: int) -> None:
-        """One step on a batch whose first `valid` samples count, without reading anything back."""
+    def train_batch(self, x: Array, target: Array, valid: int, step: int | None = None) -> None:
+        """One step on a batch whose first `valid` samples count, without reading anything back.
+
+        Schedules take it for the `step`th, or ask the step state how many updates were made.
+        """
         with self._exclusive:
             self._active = None
             program = self.compiled.program("training", len(x))
-            self.compiled.feed(program, x, target, valid)
+            self.compiled.feed(program, x, target, valid, step)
             program.run()
 
     def train_gathered(self, batch: int, valid: int, step: int) -> None:
-        """One step on the next batch of the data set on the device, the update after `step` updates."""
+        """One step on the next batch of the data set on the device, the `step`th."""
         with self._exclusive:
             self._active = None
             program = self.compiled.program("resident", batch)
@@ -352,7 +355,7 @@ class Network:
         """Raise NonFiniteLoss where the step state says that an update was skipped, and clear it for the next."""
         record = self.compiled.step_record
         if record["nonfinite"]:
-            self.compiled.write_step(nonfinite=0, first_bad_step=-1)
+            self.compiled.clear_flag()
             raise NonFiniteLoss(int(record["first_bad_step"]) + 1)
 
     def _slice(self, phase: Phase) -> Program:

@@ -12,6 +12,7 @@ from .backends.base import Backend, Step
 from .errors import GocunetsError, GraphError, ValueReleased
 from .exclusive import Exclusive
 from .graph import PHASES, Graph, Node, Phase, Value
+from .ops.update import LossScale
 from .passes.memory import Plan, Slot, plan_memory
 from .state import State
 from .store import StateStore
@@ -46,6 +47,7 @@ class Program:
         self._final = self._copies()
         self._recorded: dict[Phase | None, Step] = {}
         self._values = {value.name: value for value in self.plan.slots}
+        self._forgives = any(isinstance(node.op, LossScale) for node in graph.nodes)
         self._exclusive = Exclusive("program")
 
     def feed(self, **arrays: Array) -> None:
@@ -63,7 +65,7 @@ class Program:
         """Run all phases, or one. Without `assign`, states that are not updated in place keep their content.
 
         With `check`, every node is waited for and looked at: the first that fails or makes an infinite
-        or NaN value is named.
+        or NaN value is named. Gradients that a loss scale multiplies may overflow.
         """
         with self._exclusive:
             if check:
@@ -142,6 +144,8 @@ class Program:
             raise
         except Exception as error:
             raise GraphError(f"{_where(node)} failed: {error}") from error
+        if self._forgives and node.phase == "backward":
+            return  # by a loss scale gradients may overflow: the step then makes no update and halves it
         for value in node.outputs:
             if value.dtype.is_float and not np.isfinite(self.backend.download(self._tensors[value])).all():
                 raise FloatingPointError(f"{_where(node)} made infinite or NaN values in {value!r}")

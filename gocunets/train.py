@@ -127,7 +127,7 @@ class Trainer:
             while self.progress.epoch < self.epochs and not self._stopping:
                 self._run_epoch()
         except NonFiniteLoss:  # said now; the weights are good, and what follows starts clean
-            self.network.compiled.write_step(nonfinite=0, first_bad_step=-1)
+            self.network.compiled.clear_flag()
             raise
         self._call("on_stop")
         return self.progress.records
@@ -154,7 +154,8 @@ class Trainer:
             start_step=self.step,
             epochs_before=before.epochs_before + before.epoch,
         )
-        self.network.compiled.write_step(cursor=0, correct=0, loss_sum=0.0, nonfinite=0, first_bad_step=-1)
+        self.network.compiled.clear_flag()
+        self.network.compiled.write_step(cursor=0, correct=0, loss_sum=0.0)
         self.network.progress = progress
         return progress
 
@@ -196,7 +197,7 @@ class Trainer:
         else:
             for indices, valid in islice(dataclasses.replace(self.batches, epoch=epoch), done, None):
                 x = self.network.normalise(self.x[indices], self.normalization)
-                yield partial(self.network.train_batch, x, self.target[indices], valid)
+                yield partial(self.network.train_batch, x, self.target[indices], valid, self.step)
 
     def _steps_done(self) -> int:
         """Batches of this epoch that a checkpoint had seen."""

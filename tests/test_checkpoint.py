@@ -685,3 +685,11 @@ def write_golden() -> None:
 
 if __name__ == "__main__":
     write_golden()
+
+
+def test_the_layout_is_kept(tmp_path: Path) -> None:
+    network = Network(nn.Sequential(nn.Conv(2, 3), nn.Dense(3)), (1, 8, 8)).compile(
+        device="cpu", layout="channels_last"
+    )
+    network.save(tmp_path / "model")
+    assert Network.load(tmp_path / "model", device="cpu").compiled.layout == "channels_last"

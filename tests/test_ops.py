@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gocunets import DType, Graph, GraphError, TensorType, Value, ops
+from gocunets import DType, Graph, GraphError, Node, TensorType, Value, ops
 from gocunets.backends import Backend
 from gocunets.backends.numpy import NumpyBackend
 from gocunets.ops import Op
@@ -36,7 +36,7 @@ def forward(
     backend: Backend,
     dtype: DType,
     order: Order | None = None,
-    freedom: Callable[[Op], Freedom] = any_order,
+    freedom: Callable[[Node], Freedom] = any_order,
     **changed: Array,
 ) -> list[Array]:
     """The outputs of the case, with some inputs changed."""
@@ -54,7 +54,7 @@ def backward(
     inputs: Arrays,
     dys: Arrays,
     order: Order | None = None,
-    freedom: Callable[[Op], Freedom] = any_order,
+    freedom: Callable[[Node], Freedom] = any_order,
 ) -> list[Array]:
     """The gradient of the sum of y dy for each of `wrt`."""
     graph, values, ys = case.trace(dtype)

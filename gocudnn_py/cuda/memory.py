@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gocudnn_py import driver
-from gocudnn_py.cuda.device import Device, Event, Stream
+from gocudnn_py.cuda.device import NO_TIMING, Device, Stream
 from gocudnn_py.errors import CudaError, OutOfMemory
 from gocudnn_py.resource import Resource, drain
 
@@ -183,10 +183,12 @@ class _Memory(Resource):
 
 
 def _give_back(stream: Stream, users: dict[int, Stream], handle: int) -> None:
-    for user in users.values():
-        event = Event(stream.device)
-        event.record(user)
-        event.hold(stream)
+    for user in users.values():  # by the driver's own events: this runs while resources are drained
+        event = ctypes.c_void_p()
+        driver.call("cuEventCreate", ctypes.byref(event), NO_TIMING)
+        driver.call("cuEventRecord", event, user.cell)
+        driver.call("cuStreamWaitEvent", stream.cell, event, 0)
+        driver.call("cuEventDestroy_v2", event)
     driver.call("cuMemFreeAsync", ctypes.c_uint64(handle), stream.cell)
 
 

@@ -77,6 +77,7 @@ def _header(network: Network) -> dict[str, Any]:
             network.trace("training"), network.trace("inference"), dict(network.module.parameters())
         ),
         "policy": dataclasses.asdict(network.policy),
+        "layout": compiled.layout,
         "loss": compiled.loss.describe(),
         "optimizers": {pattern: rule.describe() for pattern, rule in compiled.optimizers.items()},
         "normalization": dataclasses.asdict(normalization) if normalization else None,
@@ -97,6 +98,7 @@ def _build(header: Mapping[str, Any], backend: Backend) -> Network:
         device=backend,
         dtype=policy.compute,
         math=policy.math,
+        layout=header.get("layout", "auto"),
     )
     if header["normalization"]:
         network.normalization = Normalization(**header["normalization"])
@@ -112,7 +114,10 @@ def _fill(network: Network, header: Mapping[str, Any], tensors: Mapping[str, Arr
         if state.name not in tensors:
             raise ValueError(f"tensor {state.name} is missing")
         store.write(state, tensors[state.name])
-    network.compiled.write_step(**header["step_state"])
+    fields = dict(header["step_state"])
+    if "steady" not in fields:  # written when there was no loss scale that follows the overflows
+        del fields["loss_scale"]
+    network.compiled.write_step(**fields)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection
 from typing import Literal
 
 from ..graph import Graph, Node, Value
-from ..ops.base import Op
 from ..ops.elementwise import Copy
 from ..types import TensorType
 
@@ -14,6 +13,8 @@ Layout = Literal["auto", "channels_first", "channels_last"]
 Order = Callable[[TensorType], tuple[int, ...]]
 Freedom = Literal["any", "same", "row_major"]
 """What an op's code takes: each operand in an order of its own; all those with spatial axes in the same; row-major."""
+
+Free = Callable[[Node], Freedom]
 
 
 def channels_first(type: TensorType) -> tuple[int, ...]:
@@ -27,14 +28,12 @@ def channels_last(type: TensorType) -> tuple[int, ...]:
     return (0, *axes[2:], 1) if type.rank > 2 else axes
 
 
-def any_order(op: Op) -> Freedom:
+def any_order(node: Node) -> Freedom:
     """The freedom of code that goes by strides."""
     return "any"
 
 
-def apply_layout(
-    graph: Graph, order: Order, pinned: Collection[Value] = (), freedom: Callable[[Op], Freedom] = any_order
-) -> Graph:
+def apply_layout(graph: Graph, order: Order, pinned: Collection[Value] = (), freedom: Free = any_order) -> Graph:
     """Give every input and result the order that `order` answers for its type, as far as its op is free.
 
     States and what is assigned to them keep row-major order, and so does what is `pinned` (gradients). Where an op
@@ -45,7 +44,7 @@ def apply_layout(
 
 
 class _Layout:
-    def __init__(self, graph: Graph, order: Order, fixed: Collection[Value], freedom: Callable[[Op], Freedom]) -> None:
+    def __init__(self, graph: Graph, order: Order, fixed: Collection[Value], freedom: Free) -> None:
         self.graph, self.order, self.fixed, self.freedom = graph, order, fixed, freedom
         self.nodes: list[Node] = []
         self.copies: dict[tuple[Value, tuple[int, ...]], Value] = {}
@@ -55,7 +54,7 @@ class _Layout:
             self._give(value, self.order)
         for node in self.graph.nodes:
             wanted = self.order
-            if self.freedom(node.op) != "any":
+            if self.freedom(node) != "any":
                 wanted = self._common(node)
                 node.inputs = tuple(self._in_order(x, wanted(x.type), node) for x in node.inputs)
             for y in node.outputs:
@@ -69,7 +68,7 @@ class _Layout:
 
     def _common(self, node: Node) -> Order:
         """The one order of a node's operands: that of the inputs, row-major if a result has to be."""
-        if self.freedom(node.op) == "row_major" or any(y in self.fixed for y in node.outputs):
+        if self.freedom(node) == "row_major" or any(y in self.fixed for y in node.outputs):
             return channels_first
         turned = any(x.type.order != channels_first(x.type) for x in node.inputs)
         return self.order if turned else channels_first

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -198,3 +201,38 @@ def test_interpreter_exit_with_real_descriptors_is_silent(run_python: Callable[.
         alive.append(alive)
     """)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+class StandIn:
+    """A driver that notes what it is called for and answers that all is well."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        def call(*arguments: Any) -> int:
+            self.calls.append(name)
+            if name in ("cuMemAllocFromPoolAsync", "cuEventCreate"):
+                arguments[0]._obj.value = len(self.calls)
+            return 0
+
+        return call
+
+
+def test_much_memory_that_other_streams_used_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gocudnn_py.cuda import DeviceBuffer
+
+    stand_in, pool = StandIn(), SimpleNamespace(handle=7)
+    monkeypatch.setattr(driver, "library", lambda: stand_in)
+    monkeypatch.setattr(driver, "primary_context", lambda device: nullcontext())
+    device = SimpleNamespace(ordinal=0, core=SimpleNamespace(memory_resource=pool))
+    own, other = (SimpleNamespace(device=device, handle=n, cell=ctypes.c_void_p(n)) for n in (1, 2))
+    buffers: list[Any] = [DeviceBuffer(own, 16) for _ in range(500)]  # type: ignore[arg-type]
+    for buffer in buffers:
+        buffer.used_on(other)
+        buffer.used_on(own)
+    with capturing():
+        del buffers, buffer
+    drain()
+    counts = {name: stand_in.calls.count(name) for name in ("cuMemFreeAsync", "cuStreamWaitEvent", "cuEventDestroy_v2")}
+    assert set(counts.values()) == {500}

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gocunets import DType
-from gocunets.ops import Op
+from gocunets import DType, Node
 from gocunets.passes.layout import Freedom, channels_last
 from tests.cases import CASES, DIFFERENTIABLE, Case, arrays
 from tests.test_ops import MUTATIONS, assert_gradients, assert_outputs, backward, dys_of, forward, nudged
@@ -46,7 +45,7 @@ def test_one_number_wrong_by_one_percent_is_noticed(case: Case, name: str, backe
         assert_outputs(case, wrong)
 
 
-def _freedom() -> Callable[[Op], Freedom]:
+def _freedom() -> Callable[[Node], Freedom]:
     from gocunets.backends.cudnn.registry import freedom_of
 
     return freedom_of

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gocunets import DType, Network, losses, nn, optim
+from gocunets import DType, Network, Node, losses, nn, optim
 from gocunets.backends import cuda_obstacle
-from gocunets.ops import Op
 from gocunets.passes.layout import Freedom, channels_first, channels_last
 from tests.cases import CASES, DIFFERENTIABLE, Case, rounded
 from tests.gpu.test_networks import LABELS, X, _distance
@@ -39,10 +38,10 @@ def _skip_without_a_card() -> None:
         pytest.skip(obstacle)
 
 
-def _freedom(op: Op) -> Freedom:
+def _freedom(node: Node) -> Freedom:
     from gocunets.backends.cudnn.registry import freedom_of
 
-    return freedom_of(op)
+    return freedom_of(node)
 
 
 @pytest.mark.parametrize("order", [channels_first, channels_last])
@@ -71,7 +70,7 @@ def test_one_number_wrong_by_one_percent_is_noticed(case: Case, name: str, engin
 @pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
 @pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-6), ("float16", 2e-3), ("bfloat16", 1.6e-2)])
 def test_bias_and_activation_in_one_graph_or_after(dtype: str, error: float, layout: str, kind: str | None) -> None:
-    layers = [nn.Conv(32, 3, padding=1), *([nn.Activation(kind)] if kind else []), nn.Conv(64, 3, stride=2)]
+    layers = [nn.Conv(96, 3, padding=1), *([nn.Activation(kind)] if kind else []), nn.Conv(80, 3, stride=2)]
     x = np.random.default_rng(0).standard_normal((4, 16, 20, 20), np.float32)
 
     def outputs(**settings: Any) -> np.ndarray:

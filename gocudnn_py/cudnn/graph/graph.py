@@ -10,7 +10,7 @@ from typing import Any
 from gocudnn_py._abi.cudnn import BackendAttributeName as Attribute
 from gocudnn_py._abi.cudnn import BackendAttributeType as Type
 from gocudnn_py._abi.cudnn import BackendDescriptorType as Kind
-from gocudnn_py._abi.cudnn import ConvolutionMode, DataType, PointwiseMode, ReduceTensorOp
+from gocudnn_py._abi.cudnn import ConvolutionMode, DataType, NanPropagation, PointwiseMode, ReduceTensorOp
 from gocudnn_py.cudnn.graph.descriptor import BackendDescriptor
 from gocudnn_py.cudnn.graph.operations import Operation
 from gocudnn_py.cudnn.graph.tensor import Tensor, check_dims, order_of, packed_strides
@@ -159,7 +159,7 @@ class Graph:
             "pointwise",
             dict(zip(names, tensors, strict=False)),
             {"dx" if backward else "y": result},
-            {"mode": mode, "compute": self.compute, **settings},
+            {"mode": mode, "compute": self.compute, **_nan_stays(mode), **settings},
             text,
         )
 
@@ -322,6 +322,11 @@ class Graph:
         shown = "".join(f", {key}={value}" for key, value in window.items() if set(value) != {int(key != "padding")})
         text = f"{name}({', '.join(tensor.name for tensor in inputs.values())}{shown})"
         return self._operate(name, inputs, {output: result}, settings, text)
+
+
+def _nan_stays(mode: PointwiseMode) -> dict[str, NanPropagation]:
+    """A ReLU of cuDNN's may make 0 of a NaN unless it is told not to."""
+    return {"nan": NanPropagation.PROPAGATE_NAN} if mode is PointwiseMode.RELU_FWD else {}
 
 
 def _axes(settings: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:

@@ -80,6 +80,7 @@ OPERATIONS: dict[str, Row] = {
         {
             "mode": (Attribute.POINTWISE_MODE, Type.POINTWISE_MODE),
             "compute": (Attribute.POINTWISE_MATH_PREC, Type.DATA_TYPE),
+            "nan": (Attribute.POINTWISE_NAN_PROPAGATION, Type.NAN_PROPOGATION),
             "lower": (Attribute.POINTWISE_RELU_LOWER_CLIP, Type.DOUBLE),
             "upper": (Attribute.POINTWISE_RELU_UPPER_CLIP, Type.DOUBLE),
             "slope": (Attribute.POINTWISE_RELU_LOWER_CLIP_SLOPE, Type.DOUBLE),

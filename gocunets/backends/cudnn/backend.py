@@ -20,7 +20,7 @@ from ...passes.layout import Layout, apply_layout, channels_first, channels_last
 from ...passes.precision import DtypePolicy
 from ...types import TensorType
 from .engines import EnginePolicy, Engines
-from .fusion import fuse
+from .fusion import fuse, is_for_libraries
 from .registry import LOWERINGS, freedom_of
 
 Array = npt.NDArray[Any]
@@ -65,14 +65,18 @@ class CudaBackend:
             raise CompileError(f"the cuda device computes in {names} with float32 parameters, not {policy.compute}")
 
     def lay_out(self, graph: Graph, layout: Layout, pinned: Collection[Value]) -> Graph:
-        """Left to choose, half precision and TF32 have their channels last, as tensor cores take them, float32 first.
+        """Left to choose, what tensor cores do has its channels last: half precision, and TF32 in large convolutions.
 
         Inputs stay row-major: the card reorders them faster than the host.
         """
-        half = any(y.dtype in HALVES for node in graph.nodes for y in node.outputs)
-        last = layout == "channels_last" or (layout == "auto" and (half or graph.math == "tf32"))
+        last = layout == "channels_last" or (layout == "auto" and self._is_for_tensor_cores(graph))
         order = channels_last if last else channels_first
         return apply_layout(graph, order, [*pinned, *graph.inputs.values()], freedom_of)
+
+    def _is_for_tensor_cores(self, graph: Graph) -> bool:
+        half = any(y.dtype in HALVES for node in graph.nodes for y in node.outputs)
+        tf32 = graph.math == "tf32" and is_for_libraries(graph, self.shared_limit, self.engines.takes)
+        return half or tf32
 
     def allocate(self, nbytes: int) -> DeviceBuffer:
         """Zeroed memory of the stream-ordered pool, which aligns to 512 bytes. Raises OutOfDeviceMemory."""

@@ -45,6 +45,12 @@ def fuse(graph: Graph, keep: Collection[Value], shared_limit: int, large: Callab
     return graph
 
 
+def is_for_libraries(graph: Graph, shared_limit: int, large: Callable[[int], bool]) -> bool:
+    """Whether a row-major graph has a convolution that the libraries would do rather than our kernels."""
+    fusion = _Fusion(graph, (), shared_limit, large)
+    return any(fusion.is_for_libraries(node) for node in graph.nodes if isinstance(node.op, Convolution))
+
+
 class _Fusion:
     def __init__(self, graph: Graph, keep: Collection[Value], shared_limit: int, large: Callable[[int], bool]) -> None:
         self.graph, self.shared_limit, self.large = graph, shared_limit, large
@@ -69,6 +75,11 @@ class _Fusion:
                 self._replace([node, user], op, node.inputs, user.outputs)
             else:
                 self._replace([node], FusedConvolution(geometry), node.inputs, node.outputs)
+
+    def is_for_libraries(self, node: Node) -> bool:
+        """Whether a convolution is none of our small ones, and large enough."""
+        x, w = node.inputs[:2]
+        return self._is_large(node) and self._geometry(node, x.shape, w.shape) is None
 
     def _activate(self, node: Node, user: Node | None) -> None:
         """A convolution of the libraries' with the activation that follows it."""
@@ -98,7 +109,7 @@ class _Fusion:
         flag = next(iter(self._nodes(FlagNonFinite)), None)
         if flag is None or flag.op != FlagNonFinite():  # with a loss scale, gradients are divided first
             return
-        if any(value.dtype is not DType.float32 for value in flag.inputs[1:]):
+        if len(flag.inputs) < 3 or any(value.dtype is not DType.float32 for value in flag.inputs[1:]):
             return
         sources: list[Value] = []
         parts: list[GradientPart] = []
@@ -135,7 +146,7 @@ class _Fusion:
         self._replace([node] if bias is None else [node, bias], op, (x, dy), (partial,), at=node)
 
     def _join_gradients(self) -> None:
-        """The filter and the data gradient of one convolution as one launch, where the later of them stands."""
+        """The filter gradient of a convolution joins its data gradient, which stands later and has to stay there."""
         for node in self._nodes(FusedBackward):
             assert isinstance(node.op, FusedBackward)
             x, dy, _ = node.op.inputs(node.inputs)
@@ -143,11 +154,14 @@ class _Fusion:
                 assert isinstance(other.op, FusedBackward)
                 data_x, data_dy, w = other.op.inputs(other.inputs)
                 alike = node.op.geometry == other.op.geometry and dy is data_dy and data_x in (None, x)
-                if alike and node.op.parts and w is not None and not node.op.data and x is not None:
+                single = node.op.parts and not node.op.data and other.op.data and not other.op.parts
+                if alike and single and x and w and self._precedes(node, other):
                     op = replace(other.op, parts=node.op.parts)
-                    later = max(node, other, key=self.graph.nodes.index)
-                    self._replace([node, other], op, (x, dy, w), (*node.outputs, *other.outputs), at=later)
+                    self._replace([node, other], op, (x, dy, w), (*node.outputs, *other.outputs), at=other)
                     break
+
+    def _precedes(self, node: Node, other: Node) -> bool:
+        return self.graph.nodes.index(node) < self.graph.nodes.index(other)
 
     def _bias_gradient(self, dy: Value, flag: Node) -> Node | None:
         for user in self.graph.consumers().get(dy, ()):

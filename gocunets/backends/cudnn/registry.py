@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 Lowering = Callable[["CudaBackend", Node, "Sequence[Tensor]", "Sequence[Tensor]"], "Step"]
 LOWERINGS: dict[type[Op], Lowering] = {}
-FREEDOMS: dict[type[Op], Freedom | Callable[[Op], Freedom]] = {}
+FREEDOMS: dict[type[Op], Freedom | Callable[[Node], Freedom]] = {}
 
 
-def freedom_of(op: Op) -> Freedom:
-    """Which orders in memory the operands of an op may have; ops that have no code yet are told of when lowered."""
-    freedom = FREEDOMS.get(type(op), "row_major")
-    return freedom(op) if callable(freedom) else freedom
+def freedom_of(node: Node) -> Freedom:
+    """Which orders in memory the operands of a node may have; ops that have no code yet are told of when lowered."""
+    freedom = FREEDOMS.get(type(node.op), "row_major")
+    return freedom(node) if callable(freedom) else freedom
 
 
 def lowering(
-    *ops: type[Op], freedom: Freedom | Callable[[Op], Freedom] = "row_major"
+    *ops: type[Op], freedom: Freedom | Callable[[Node], Freedom] = "row_major"
 ) -> Callable[[Lowering], Lowering]:
     """Register how a node of these ops becomes a step: prepares all, allocates nothing when it runs.
 

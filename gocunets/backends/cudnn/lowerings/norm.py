@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from gocudnn_py.cuda import Scalar
 
 from ....graph import Node
-from ....ops.base import Op
 from ....ops.norm import BatchNorm, BatchNormBackward, BatchNormInference, RunningStatistics
 from ....passes.layout import Freedom
 from ..backend import CudaBackend, Step, Tensor
@@ -19,9 +18,14 @@ from .elementwise import THREADS, blocks, pointers
 SOURCE = "norm.cu"
 
 
-def _freedom(op: Op) -> Freedom:
+def _freedom(node: Node) -> Freedom:
     """A statistic of each activation lies as x would, row-major, without the samples."""
-    return "same" if getattr(op, "spatial", False) else "row_major"
+    return "same" if node.op.fields()["spatial"] else "row_major"
+
+
+def _freedom_of_statistics(node: Node) -> Freedom:
+    """Of x only the size is asked for, and one of each channel has but one axis."""
+    return "any" if node.outputs[0].type.rank == 1 else "row_major"
 
 
 @lowering(BatchNorm, BatchNormBackward, freedom=_freedom)
@@ -47,7 +51,7 @@ def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Seque
     return backend.launch(SOURCE, "batch_norm_inference", [blocks(count)], [THREADS], arguments)
 
 
-@lowering(RunningStatistics)
+@lowering(RunningStatistics, freedom=_freedom_of_statistics)
 def _(backend: CudaBackend, node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
     op = node.op
     assert isinstance(op, RunningStatistics)
