@@ -98,7 +98,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> None:
     """A card that nothing is measured on."""
     monkeypatch.setattr("gocunets.backends.choose", lambda device: None)
     row = thesis.Row(10, {"gocunets": 0.25, "torch-captured": 0.75, "jax": 1.0})
-    monkeypatch.setattr(thesis, "run", lambda batches, peers, epochs: [row])
+    monkeypatch.setattr(thesis, "run", lambda batches, peers, epochs, math: [row])
     done = thesis.Convergence(10, 7, 1.5, True, 0.0229, 0.06, 0.98)
     gave_up = thesis.Convergence(20, 9, 2.5, False, 0.05, 0.07, 0.97)
     monkeypatch.setattr(thesis, "converge", lambda splits, batches, most: [done, gave_up])
@@ -127,6 +127,13 @@ def test_tables_of_a_card(
     output = capsys.readouterr().out
     for cell in cells:
         assert re.search(rf"│ +{re.escape(cell)} +│|│ {re.escape(cell)} +│", output), cell
+
+
+def test_what_products_are_is_said(pretend: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "thesis"]) == 0
+    assert "strict float32" in capsys.readouterr().out
+    assert main(["bench", "thesis", "--math", "tf32"]) == 0
+    assert "TF32 products" in capsys.readouterr().out
 
 
 def test_the_times_are_drawn(pretend: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..data import Splits
+from ..graph import Math
 from .process import measured
 from .thesis_worker import L1, L2, RATE
 
@@ -29,14 +30,14 @@ class Row:
         return min(others) / self.seconds["gocunets"] if others and "gocunets" in self.seconds else None
 
 
-def run(batches: Sequence[int], peers: Sequence[str] = PEERS, *, epochs: int = 3) -> list[Row]:
+def run(batches: Sequence[int], peers: Sequence[str] = PEERS, *, epochs: int = 3, math: Math = "fma") -> list[Row]:
     """Measure each peer in a process of its own; those that are not installed are left out.
 
     Raises GocunetsError with a peer's own words when its process fails.
     """
     needs = {"gocunets": "gocunets"} | {peer: peer.partition("-")[0] for peer in peers}
     peers = [peer for peer in peers if importlib.util.find_spec(needs[peer]) is not None]
-    results = {peer: _measure(peer, batches, epochs) for peer in peers}
+    results = {peer: _measure(peer, batches, epochs, math) for peer in peers}
     return [Row(batch, {peer: results[peer][batch] for peer in peers}) for batch in batches]
 
 
@@ -78,6 +79,6 @@ def _converge(splits: Splits, batch: int, most: int, criterion: float) -> Conver
     )
 
 
-def _measure(peer: str, batches: Sequence[int], epochs: int) -> dict[int, float]:
-    found = measured(peer, "gocunets.bench.thesis_worker", peer, epochs, *batches)
+def _measure(peer: str, batches: Sequence[int], epochs: int, math: Math) -> dict[int, float]:
+    found = measured(peer, "gocunets.bench.thesis_worker", peer, math, epochs, *batches)
     return {int(batch): seconds for batch, seconds in found.items()}

@@ -1,6 +1,7 @@
-"""One peer in a process of its own: `python -m gocunets.bench.thesis_worker PEER EPOCHS BATCH...`.
+"""One peer in a process of its own: `python -m gocunets.bench.thesis_worker PEER MATH EPOCHS BATCH...`.
 
-All: the thesis's network, strict float32, Adam with L1 and L2, the data on the card, a new order each epoch.
+All: the thesis's network in float32 (MATH is fma, or tf32 where products may be rounded), Adam with L1 and L2, the data
+on the card, a new order each epoch.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import Math
+
 Epoch = Callable[[], None]
 SIZE = 60_000
 L1, L2, RATE = 1e-5, 1e-4, 1e-3
 EAGER_STEPS = 600  # steps of an epoch that eager PyTorch makes; the epoch is reckoned from them
 
 
-def our_epoch(batch: int) -> tuple[Epoch, float]:
+def our_epoch(batch: int, math: Math) -> tuple[Epoch, float]:
     """An epoch of `fit`, which puts the data on the card."""
     from gocunets import Network, optim, zoo
 
     images, labels = _data()
-    network = Network(zoo.thesis_network(), (1, 28, 28)).compile(optimizer=optim.Adam(RATE, L1, L2), device="cuda")
+    network = Network(zoo.thesis_network(), (1, 28, 28))
+    network.compile(optimizer=optim.Adam(RATE, L1, L2), device="cuda", math=math)
 
     def epoch() -> None:
         network.fit((images, labels), epochs=1, batch=batch)
@@ -34,21 +38,21 @@ def our_epoch(batch: int) -> tuple[Epoch, float]:
     return epoch, 1.0
 
 
-def torch_epoch(batch: int, captured: bool) -> tuple[Epoch, float]:
+def torch_epoch(batch: int, math: Math, captured: bool) -> tuple[Epoch, float]:
     """PyTorch with its fused Adam; `captured` replays one CUDA graph a step."""
     import torch
 
     steps = SIZE // batch if captured else min(SIZE // batch, EAGER_STEPS)
-    _, epoch = torch_training(torch, *_data(), batch, captured=captured, steps=steps)
+    _, epoch = torch_training(torch, *_data(), batch, captured=captured, steps=steps, math=math)
     return epoch, SIZE / batch / steps
 
 
 def torch_training(
-    torch: Any, images: np.ndarray, labels: np.ndarray, batch: int, *, captured: bool, steps: int
+    torch: Any, images: np.ndarray, labels: np.ndarray, batch: int, *, captured: bool, steps: int, math: Math = "fma"
 ) -> tuple[Any, Epoch]:
     """The network in PyTorch, and what trains it on some steps of an epoch, the data on the card."""
     torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = math == "tf32"
     network, step, order, cursor = _torch_step(torch, images, labels, batch)
     once = _capture(torch, step) if captured else step
 
@@ -86,12 +90,12 @@ def _torch_step(torch: Any, x: np.ndarray, target: np.ndarray, batch: int) -> tu
     return network, step, order, cursor
 
 
-def jax_epoch(batch: int) -> tuple[Epoch, float]:
-    """JAX, jitted, `lax.scan` over the steps of the epoch; products of float32 in full precision."""
+def jax_epoch(batch: int, math: Math) -> tuple[Epoch, float]:
+    """JAX, jitted, `lax.scan` over the steps of the epoch."""
     import jax
     import jax.numpy as jnp
 
-    jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_default_matmul_precision", "highest" if math == "fma" else "tensorfloat32")
     images, labels = (jnp.asarray(array) for array in _data())
     geometry = [(1, 20, 2, 6, 3), (20, 20, 2, 4, 3), (20, 20, 2, 4, 3), (20, 10, 1, 0, 1)]
     random = np.random.default_rng(0)
@@ -160,19 +164,19 @@ def _data() -> tuple[np.ndarray, np.ndarray]:
     return random.standard_normal((SIZE, 1, 28, 28), np.float32), random.integers(0, 10, SIZE)
 
 
-EPOCHS: dict[str, Callable[[int], tuple[Epoch, float]]] = {
+EPOCHS: dict[str, Callable[[int, Math], tuple[Epoch, float]]] = {
     "gocunets": our_epoch,
-    "torch-captured": lambda batch: torch_epoch(batch, captured=True),
-    "torch-eager": lambda batch: torch_epoch(batch, captured=False),
+    "torch-captured": lambda batch, math: torch_epoch(batch, math, captured=True),
+    "torch-eager": lambda batch, math: torch_epoch(batch, math, captured=False),
     "jax": jax_epoch,
 }
 
 
-def main(peer: str, epochs: int, batches: list[int]) -> None:
+def main(peer: str, math: Math, epochs: int, batches: list[int]) -> None:
     """Print the median seconds an epoch for each batch size as JSON."""
     seconds = {}
     for batch in batches:
-        epoch, scale = EPOCHS[peer](batch)
+        epoch, scale = EPOCHS[peer](batch, math)
         epoch()
         times = []
         for _ in range(epochs):
@@ -184,4 +188,6 @@ def main(peer: str, epochs: int, batches: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), [int(batch) for batch in sys.argv[3:]])
+    main(
+        sys.argv[1], "tf32" if sys.argv[2] == "tf32" else "fma", int(sys.argv[3]), [int(size) for size in sys.argv[4:]]
+    )

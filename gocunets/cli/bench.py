@@ -9,6 +9,7 @@ from rich.table import Table
 
 from .. import plots
 from ..bench.thesis import PEERS
+from ..graph import Math
 from .common import console, data_option, device_option
 
 
@@ -44,9 +45,10 @@ def cpu_command(batches: str, rounds: int, seconds: float, threads: int, debug: 
 @click.option("--batches", default="10,20,40,50,100,200", metavar="N,N,...", help="Batch sizes.")
 @click.option("--epochs", type=click.IntRange(min=1), default=3, help="Epochs measured of each, after one to warm up.")
 @click.option("--peers", default=",".join(PEERS), metavar="NAME,...", help="Who is measured, as far as installed.")
+@click.option("--math", type=click.Choice(["fma", "tf32"]), default="fma", help="Products of float32, of every peer.")
 @click.option("--plot", type=click.Path(path_type=Path), default=None, help="A PNG file to draw the times in.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def thesis_command(batches: str, epochs: int, peers: str, plot: Path | None, debug: bool) -> None:
+def thesis_command(batches: str, epochs: int, peers: str, math: Math, plot: Path | None, debug: bool) -> None:
     """Table 4.2 on this GPU: seconds an epoch, beside PyTorch (eager, captured) and JAX where they are installed."""
     from ..backends import choose
     from ..bench import thesis
@@ -55,11 +57,14 @@ def thesis_command(batches: str, epochs: int, peers: str, plot: Path | None, deb
         raise click.UsageError("--plot needs matplotlib: pip install 'gocunets[data]'")
     choose("cuda")
     out = console()
-    table = Table(title="Seconds an epoch (60,000 images), strict float32", title_justify="left")
+    table = Table(
+        title=f"Seconds an epoch (60,000 images), {'strict float32' if math == 'fma' else 'TF32 products'}",
+        title_justify="left",
+    )
     names = peers.split(",")
     if not names or set(names) - set(thesis.PEERS):
         raise click.UsageError(f"--peers {peers!r}: there are {', '.join(thesis.PEERS)}")
-    rows = thesis.run(_sizes(batches), names, epochs=epochs)
+    rows = thesis.run(_sizes(batches), names, epochs=epochs, math=math)
     for name in ("batch", *rows[0].seconds, "best peer / gocunets"):
         table.add_column(name, justify="right")
     for row in rows:
