@@ -146,22 +146,30 @@ class _Fusion:
         self._replace([node] if bias is None else [node, bias], op, (x, dy), (partial,), at=node)
 
     def _join_gradients(self) -> None:
-        """The filter gradient of a convolution joins its data gradient, which stands later and has to stay there."""
+        """The filter and the data gradient of one convolution as one launch, where the later of them stands."""
         for node in self._nodes(FusedBackward):
+            other = next((each for each in self._nodes(FusedBackward) if self._join(node, each)), None)
+            if other is None:
+                continue
             assert isinstance(node.op, FusedBackward)
-            x, dy, _ = node.op.inputs(node.inputs)
-            for other in self._nodes(FusedBackward):
-                assert isinstance(other.op, FusedBackward)
-                data_x, data_dy, w = other.op.inputs(other.inputs)
-                alike = node.op.geometry == other.op.geometry and dy is data_dy and data_x in (None, x)
-                single = node.op.parts and not node.op.data and other.op.data and not other.op.parts
-                if alike and single and x and w and self._precedes(node, other):
-                    op = replace(other.op, parts=node.op.parts)
-                    self._replace([node, other], op, (x, dy, w), (*node.outputs, *other.outputs), at=other)
-                    break
+            assert isinstance(other.op, FusedBackward)
+            op, inputs = replace(other.op, parts=node.op.parts), (*node.inputs, other.inputs[-1])
+            at = max(node, other, key=self.graph.nodes.index)
+            self._replace([node, other], op, inputs, (*node.outputs, *other.outputs), at=at)
 
-    def _precedes(self, node: Node, other: Node) -> bool:
-        return self.graph.nodes.index(node) < self.graph.nodes.index(other)
+    def _join(self, node: Node, other: Node) -> bool:
+        """Whether a filter gradient and a data gradient are of one convolution, and nobody between reads either."""
+        first, second = node.op, other.op
+        assert isinstance(first, FusedBackward)
+        assert isinstance(second, FusedBackward)
+        if first.data or second.parts or first.geometry != second.geometry:
+            return False
+        x, dy, _ = first.inputs(node.inputs)
+        data_x, data_dy, _ = second.inputs(other.inputs)
+        if dy is not data_dy or data_x not in (None, x):
+            return False
+        later = max(node, other, key=self.graph.nodes.index)
+        return all(self._only_late_users(value, later) for value in (*node.outputs, *other.outputs))
 
     def _bias_gradient(self, dy: Value, flag: Node) -> Node | None:
         for user in self.graph.consumers().get(dy, ()):
@@ -169,9 +177,9 @@ class _Fusion:
                 return user
         return None
 
-    def _only_late_users(self, value: Value, flag: Node) -> bool:
-        """Whether nothing before the flag's node reads a gradient."""
-        first = self.graph.nodes.index(flag)
+    def _only_late_users(self, value: Value, node: Node) -> bool:
+        """Whether nothing before a node reads a value."""
+        first = self.graph.nodes.index(node)
         return all(self.graph.nodes.index(user) >= first for user in self.graph.consumers().get(value, ()))
 
     def _loss(self) -> None:
