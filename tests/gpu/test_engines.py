@@ -121,6 +121,19 @@ def test_a_wide_network_is_that_of_the_cpu(dtype: str, math: str, error: float) 
     assert "blas" in vars(engines)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_nan_passes_the_relu_of_a_graph(dtype: str) -> None:
+    _skip_without_a_card()
+    network = Network(nn.Sequential(nn.Conv(96, 3, padding=1), nn.ReLU(), nn.Dense(4)), (16, 20, 20))
+    network.compile(device="cuda", dtype=dtype)
+    store = network.compiled.store
+    (filters,) = [state for state in store.states if state.name == "conv1.w"]
+    w = store.read(filters)
+    w[0, 0, 0, 0] = np.nan
+    store.write(filters, w)
+    assert np.isnan(network.inference(np.ones((4, 16, 20, 20), np.float32))).any()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_recorded_is_unrecorded_bit_for_bit(dtype: str) -> None:
     recorded, loose = _network(dtype), _network(dtype)
