@@ -20,6 +20,7 @@ from gocudnn_py.cuda import Scalar
 from gocunets import CompileError, DType, Graph, Network, Value, nn, ops, optim, zoo
 from gocunets.backends.cudnn import CudaBackend, EnginePolicy
 from gocunets.backends.cudnn.engines import Engines
+from gocunets.ops.conv import ConvolutionBackwardBias
 from gocunets.state import MAX_GROUPS, STEP_STATE
 from tests.cases import CASES, Case
 from tests.running import differentiate, make_program
@@ -196,6 +197,7 @@ IN_FLOAT64: dict[str, Callable[[Value], Value]] = {
     "fully connected": lambda x: ops.fully_connected(x, x),
     "softmax": ops.softmax,
     "mean": ops.masked_mean,
+    "sum of channels": lambda x: x.graph.add(ConvolutionBackwardBias(), x)[0],
 }
 
 

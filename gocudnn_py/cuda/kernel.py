@@ -91,8 +91,10 @@ class Kernel:
             mine.launch.refill(arguments)
         else:
             mine.launch, mine.extents = self.bind(grid, block, arguments, shared=shared), extents
-        mine.launch(stream)
-        mine.launch.arguments = []  # nobody holds afterwards what was launched
+        try:
+            mine.launch(stream)
+        finally:
+            mine.launch.arguments = []  # nobody holds afterwards what was launched
 
     def allow_shared(self, nbytes: int) -> None:
         """Allow more dynamic shared memory a block than the usual 48 KiB."""
@@ -125,7 +127,8 @@ class Launch:
             kernel.allow_shared(shared)
         self._call = driver.library().cuLaunchKernelEx
         self._extents = (*_three(grid), *_three(block), shared)
-        self._attributes = (_LaunchAttribute * overlaps)(*[_OVERLAP] * overlaps)
+        attributes = [_OVERLAP] if overlaps else []
+        self._attributes = (_LaunchAttribute * len(attributes))(*attributes)
         self._stream: Stream | None = None
         self._packed: tuple[Any, ...] = ()
 

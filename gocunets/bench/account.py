@@ -40,7 +40,7 @@ class Account:
 
 
 def run(backend: Backend, batch: int, *, seconds: float = 0.05) -> Account:
-    """Account for a step of the thesis's network on data that the device holds; each figure takes some seconds."""
+    """Account for a step of the thesis's network on data that the device holds; each figure takes `seconds`."""
     program = _program(backend, batch)
     rows = []
     for phase, node, step in program.steps():

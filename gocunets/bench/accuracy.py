@@ -8,7 +8,6 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -70,10 +69,10 @@ def main(peer: str, source: str, epochs: int, seeds: int, batches: Sequence[int]
     """Print the accuracies of each batch size as JSON."""
     train: Callable[..., float] = {"gocunets": ours, "torch": torchs}[peer]
     splits = data.load(source)
-    rows: dict[int, Any] = {batch: [train(splits, batch, epochs, seed) for seed in range(seeds)] for batch in batches}
+    rows = {batch: [train(splits, batch, epochs, seed) for seed in range(seeds)] for batch in batches}
     print(json.dumps(rows))
 
 
 if __name__ == "__main__":
-    numbers = [int(argument) for argument in sys.argv[3:]]
-    main(sys.argv[1], sys.argv[2], numbers[0], numbers[1], numbers[2:])
+    epochs, seeds, *sizes = map(int, sys.argv[3:])
+    main(sys.argv[1], sys.argv[2], epochs, seeds, sizes)

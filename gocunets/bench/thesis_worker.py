@@ -188,6 +188,6 @@ def main(peer: str, math: Math, epochs: int, batches: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(
-        sys.argv[1], "tf32" if sys.argv[2] == "tf32" else "fma", int(sys.argv[3]), [int(size) for size in sys.argv[4:]]
-    )
+    peer, rounding, *numbers = sys.argv[1:]
+    epochs, *sizes = map(int, numbers)
+    main(peer, "tf32" if rounding == "tf32" else "fma", epochs, sizes)

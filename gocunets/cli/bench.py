@@ -57,10 +57,8 @@ def thesis_command(batches: str, epochs: int, peers: str, math: Math, plot: Path
         raise click.UsageError("--plot needs matplotlib: pip install 'gocunets[data]'")
     choose("cuda")
     out = console()
-    table = Table(
-        title=f"Seconds an epoch (60,000 images), {'strict float32' if math == 'fma' else 'TF32 products'}",
-        title_justify="left",
-    )
+    products = "strict float32" if math == "fma" else "TF32 products"
+    table = Table(title=f"Seconds an epoch (60,000 images), {products}", title_justify="left")
     names = peers.split(",")
     if not names or set(names) - set(thesis.PEERS):
         raise click.UsageError(f"--peers {peers!r}: there are {', '.join(thesis.PEERS)}")

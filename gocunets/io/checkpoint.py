@@ -116,7 +116,7 @@ def _fill(network: Network, header: Mapping[str, Any], tensors: Mapping[str, Arr
         store.write(state, tensors[state.name])
     fields = dict(header["step_state"])
     if "steady" not in fields:  # written when there was no loss scale that follows the overflows
-        del fields["loss_scale"]
+        fields.pop("loss_scale", None)
     network.compiled.write_step(**fields)
 
 

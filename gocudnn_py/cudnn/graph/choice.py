@@ -82,5 +82,5 @@ def _first_or_fastest(graph: Graph, target: Target, policy: Policy, measure: Mea
         except CudnnError as error:
             failures.append(f"engine {plan.engine}: {error}")
     if not timed:
-        raise GraphRefused(f"no plan runs, of {len(failures)} tried: {failures[0]}\nin {graph}", "every plan", failures)
+        raise GraphRefused(f"no plan runs, of {len(failures)} tried: {failures[0]}\nin {graph}", reasons=failures)
     return min(timed)[2]

@@ -76,13 +76,12 @@ class Graph:
         """Give a tensor of the graph memory of its own, and a name, a data type and strides."""
         if all(tensor is not other for other in self.tensors):
             raise ValueError(f"{tensor} is of another graph")
-        tensor.virtual = False
-        tensor.name = name or tensor.name
-        tensor.dtype = tensor.dtype if dtype is None else cudnn_dtype(dtype)
-        if strides is not None:
-            tensor.strides = check_dims(f"strides of {tensor.name}", strides, 0)
-        if len(tensor.strides) != len(tensor.dims):
-            raise ValueError(f"{tensor.name} has dimensions {tensor.dims} but strides {tensor.strides}")
+        name = name or tensor.name
+        steps = tensor.strides if strides is None else check_dims(f"strides of {name}", strides, 0)
+        if len(steps) != len(tensor.dims):
+            raise ValueError(f"{name} has dimensions {tensor.dims} but strides {steps}")
+        kind = tensor.dtype if dtype is None else cudnn_dtype(dtype)
+        tensor.name, tensor.dtype, tensor.strides, tensor.virtual = name, kind, steps, False
         return tensor
 
     @property

@@ -26,7 +26,7 @@ from .registry import LOWERINGS, freedom_of
 Array = npt.NDArray[Any]
 Step = Callable[[], None]
 HALVES = (DType.float16, DType.bfloat16)
-COMPUTED = (DType.float32, DType.float16, DType.bfloat16)
+COMPUTED = (DType.float32, *HALVES)
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from ...graph import Node
 from ...ops.base import Op
-from ...passes.layout import Freedom
+from ...passes.layout import Free, Freedom
 
 if TYPE_CHECKING:
     from .backend import CudaBackend, Step, Tensor
 
 Lowering = Callable[["CudaBackend", Node, "Sequence[Tensor]", "Sequence[Tensor]"], "Step"]
 LOWERINGS: dict[type[Op], Lowering] = {}
-FREEDOMS: dict[type[Op], Freedom | Callable[[Node], Freedom]] = {}
+FREEDOMS: dict[type[Op], Freedom | Free] = {}
 
 
 def freedom_of(node: Node) -> Freedom:
@@ -23,9 +23,7 @@ def freedom_of(node: Node) -> Freedom:
     return freedom(node) if callable(freedom) else freedom
 
 
-def lowering(
-    *ops: type[Op], freedom: Freedom | Callable[[Node], Freedom] = "row_major"
-) -> Callable[[Lowering], Lowering]:
+def lowering(*ops: type[Op], freedom: Freedom | Free = "row_major") -> Callable[[Lowering], Lowering]:
     """Register how a node of these ops becomes a step: prepares all, allocates nothing when it runs.
 
     `freedom` says which orders in memory its operands may have (see `passes.layout`).

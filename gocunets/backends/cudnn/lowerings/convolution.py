@@ -190,9 +190,9 @@ def channel_sizes(type: TensorType) -> tuple[int, int, int]:
 
 def sum_of_channel(backend: CudaBackend, dy: Tensor, db: Tensor, sizes: tuple[int, int, int]) -> Step:
     """Launches that sum (samples, channels, plane) over all but the channels: in parts, and then over the parts."""
+    element(dy, db)  # raises for dtypes that are not computed in
     samples, channels, plane = sizes
-    across, share = (-(-channels // 32), 8) if plane == 1 else (channels, 1)
-    parts = max(1, min(-(-SUM_BLOCKS // across), samples // share))
+    parts = max(1, min(-(-SUM_BLOCKS // _blocks_across(channels, plane)), samples // (8 if plane == 1 else 1)))
     if parts == 1:
         return _sum(backend, dy, db, sizes, 1)
     type = TensorType((parts, channels), DType.float32)
@@ -201,11 +201,15 @@ def sum_of_channel(backend: CudaBackend, dy: Tensor, db: Tensor, sizes: tuple[in
     return sequence(first, second)
 
 
-def _sum(backend: CudaBackend, x: Tensor, y: Tensor, sizes: tuple[int, int, int], parts: int) -> Step:
-    samples, channels, plane = sizes
-    kernel, extents, across = "sum_planes", sizes, channels
-    if plane == 1:
-        kernel, extents, across = "sum_rows", (samples, channels), -(-channels // 32)  # type: ignore[assignment]
+def _sum(backend: CudaBackend, x: Tensor, y: Tensor, sizes: tuple[int, ...], parts: int) -> Step:
+    _, channels, plane = sizes
+    kernel, extents = ("sum_rows", sizes[:2]) if plane == 1 else ("sum_planes", sizes)
     defines: dict[str, object] = {"FROM": c_type(x.type.dtype), "TO": c_type(y.type.dtype)}
     arguments = [*places(x, y), *((Scalar.int64, extent) for extent in extents)]
-    return backend.launch("linear.cu", kernel, [across, parts], [THREADS], arguments, defines=defines)
+    grid = [_blocks_across(channels, plane), parts]
+    return backend.launch("linear.cu", kernel, grid, [THREADS], arguments, defines=defines)
+
+
+def _blocks_across(channels: int, plane: int) -> int:
+    """Blocks beside one another: 32 channels each where they are neighbours in memory, else one."""
+    return -(-channels // 32) if plane == 1 else channels
