@@ -16,6 +16,9 @@ GocudnnError
     │   ├── InternalError      4xxx
     │   └── ExecutionFailed    5xxx
     ├── CublasError      cuBLAS and cuBLASLt
+    ├── CurandError      cuRAND
+    ├── NvjpegError      nvJPEG
+    ├── NppError         NPP; what it only warns of is a NppWarning
     └── CudaError        the CUDA driver
 
 Misuse that is seen before a library is asked is a ValueError or TypeError.
@@ -34,7 +37,7 @@ class LibraryNotFound(GocudnnError):
     """A library or package is not on this machine."""
 
     def __init__(self, what: str, why: str, major: int | None = None) -> None:
-        super().__init__(f"{what} was not found: {why}\nTo install it: {install_command(major)}")
+        super().__init__(f"{what} was not found: {why}\nTo install it: {install_command(major, what)}")
 
 
 class NotInThisVersion(GocudnnError, AttributeError):
@@ -131,6 +134,22 @@ class CublasError(StatusError):
     """cuBLAS or cuBLASLt answered with an error."""
 
 
+class CurandError(StatusError):
+    """cuRAND answered with an error."""
+
+
+class NvjpegError(StatusError):
+    """nvJPEG answered with an error."""
+
+
+class NppError(StatusError):
+    """NPP answered with an error."""
+
+
+class NppWarning(UserWarning):
+    """NPP did what it was asked, and says what is odd about it."""
+
+
 class CudaError(StatusError):
     """The CUDA driver answered with an error."""
 
@@ -162,7 +181,8 @@ def cudnn_error(function: str, status: int, name: str, library_message: str = ""
     return kind(function, status, name, library_message)
 
 
-def install_command(major: int | None = None) -> str:
-    """The pip command for one CUDA major, or for both when it is not known which."""
-    commands = {12: "pip install 'gocunets[cu12]'", 13: "pip install 'gocunets[cu13]'"}
+def install_command(major: int | None = None, what: str = "") -> str:
+    """The pip command for one CUDA major, or for both when it is not known which, that brings a library."""
+    more = "-all" if what.startswith(("curand", "nvjpeg", "npp")) else ""
+    commands = {number: f"pip install 'gocunets[cu{number}{more}]'" for number in (12, 13)}
     return commands.get(major or 0, f"{commands[13]} (CUDA 13) or {commands[12]} (CUDA 12)")

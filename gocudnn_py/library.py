@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import difflib
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -23,17 +24,20 @@ if TYPE_CHECKING:
     from gocudnn_py._abi.cublas import CuBLAS
     from gocudnn_py._abi.cublaslt import CuBLASLt
     from gocudnn_py._abi.cudnn import CuDNN
-    from gocudnn_py.parts import Parts
+    from gocudnn_py._abi.curand import CuRAND
+    from gocudnn_py._abi.npp import NPP
+    from gocudnn_py._abi.nvjpeg import NvJPEG
+    from gocudnn_py.parts import NppParts, Parts
 
-Name = Literal["cudnn", "cublas", "cublaslt"]
+Name = Literal["cudnn", "cublas", "cublaslt", "curand", "nvjpeg", "npp"]
 
 
 class Library:
     """A loaded C library; its functions are its attributes.
 
     `version` is (major, minor, patch), `path` the file, `source` how it was found. `explain` makes the
-    exception for a function's name and status; `parts` are sub-libraries that some functions need before
-    they are bound.
+    exception for a function's name and status, or a warning; `parts` are sub-libraries that some functions need
+    before they are bound, or lie in.
     """
 
     version: tuple[int, ...]
@@ -43,10 +47,10 @@ class Library:
         name: str,
         path: str,
         functions: Mapping[str, Function],
-        explain: Callable[[Library, str, int], StatusError],
+        explain: Callable[[Library, str, int], StatusError | Warning],
         *,
         source: str = "",
-        parts: Parts | None = None,
+        parts: Parts | NppParts | None = None,
     ) -> None:
         self.name, self.path, self.source = name, path, source
         self.version = ()
@@ -72,10 +76,9 @@ class Library:
         return f"<{self.name} {'.'.join(map(str, self.version))} from {self.path}>"
 
     def _bind(self, name: str, row: Function) -> Any:
-        if self.parts is not None:
-            self.parts.need(row.header)
+        place = self.parts.need(row.header) if self.parts is not None else None
         try:
-            function: Any = self._dll[name]
+            function: Any = (place or self._dll)[name]
         except AttributeError:
             raise NotInThisVersion(name, self.name, self.version, self.path) from None
         function.argtypes = row.arguments
@@ -87,7 +90,10 @@ class Library:
 
     def _check(self, status: int, function: Any, arguments: tuple[Any, ...]) -> None:
         if status:
-            raise self._explain(self, function.__name__, status)
+            problem = self._explain(self, function.__name__, status)
+            if isinstance(problem, StatusError):
+                raise problem
+            warnings.warn(problem, stacklevel=3)
 
     def _suggestion(self, name: str) -> str:
         close = difflib.get_close_matches(name, self._functions, n=1)
@@ -104,6 +110,12 @@ def load(name: Literal["cudnn"]) -> CuDNN: ...
 def load(name: Literal["cublas"]) -> CuBLAS: ...
 @overload
 def load(name: Literal["cublaslt"]) -> CuBLASLt: ...
+@overload
+def load(name: Literal["curand"]) -> CuRAND: ...
+@overload
+def load(name: Literal["nvjpeg"]) -> NvJPEG: ...
+@overload
+def load(name: Literal["npp"]) -> NPP: ...
 def load(name: Name) -> Library:
     """Find, load and audit a library on the first call of a process; the same object ever after.
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import IntEnum
 from importlib import import_module
 from typing import Any
 
+from gocudnn_py._abi.base import Function
 from gocudnn_py._abi.cudnn import FUNCTIONS
 from gocudnn_py.errors import (
     CublasError,
     CudnnError,
+    CurandError,
+    NppError,
+    NppWarning,
+    NvjpegError,
     StatusError,
     VersionMismatch,
     cudnn_error,
@@ -29,7 +35,7 @@ from gocudnn_py.finding import (
     mapped_files,
 )
 from gocudnn_py.library import Library
-from gocudnn_py.parts import Parts
+from gocudnn_py.parts import NppParts, Parts
 
 FLOOR = (9, 19, 0)
 CHECKS = {"graph": "cudnnGraphVersionCheck", "ops": "cudnnOpsVersionCheck", "cnn": "cudnnCnnVersionCheck"}
@@ -154,8 +160,79 @@ def _cublas_error(prefix: str) -> Callable[[Library, str, int], StatusError]:
     return explain
 
 
+def open_curand() -> Library:
+    """Open cuRAND; its own major is not CUDA's, so its file is all that can be audited."""
+    from gocudnn_py._abi import curand
+
+    library = _open("curand", "cuRAND", curand.FUNCTIONS, _named_by(curand.Status, CurandError))
+    number = ctypes.c_int()
+    library.curandGetVersion(ctypes.byref(number))
+    library.version = number.value // 1000, number.value % 1000 // 100, number.value % 100
+    return library
+
+
+def open_nvjpeg() -> Library:
+    """Open nvJPEG and audit its CUDA major."""
+    from gocudnn_py._abi import nvjpeg
+    from gocudnn_py._abi.cuda import LibraryPropertyType
+
+    library = _open("nvjpeg", "nvJPEG", nvjpeg.FUNCTIONS, _named_by(nvjpeg.Status, NvjpegError))
+    number, version = ctypes.c_int(), []
+    for part in (LibraryPropertyType.MAJOR_VERSION, LibraryPropertyType.MINOR_VERSION, LibraryPropertyType.PATCH_LEVEL):
+        library.nvjpegGetProperty(part, ctypes.byref(number))
+        version.append(number.value)
+    library.version = tuple(version)
+    _check_majors(library, library.version[0], {})
+    return library
+
+
+def open_npp() -> Library:
+    """Open NPP's core, and audit its CUDA major; the others follow when they are used."""
+    from gocudnn_py._abi import npp
+
+    library = _open("nppc", "NPP", npp.FUNCTIONS, _npp_problem, NppParts())
+    found = npp.NppLibraryVersion.from_address(library.nppGetLibVersion())
+    library.version = found.major, found.minor, found.build
+    _check_majors(library, library.version[0], {})
+    return library
+
+
+def _open(
+    name: str,
+    title: str,
+    functions: Mapping[str, Function],
+    explain: Callable[[Library, str, int], StatusError | Warning],
+    parts: NppParts | None = None,
+) -> Library:
+    place = find(name)
+    return Library(title, place.path, functions, explain, source=place.source, parts=parts)
+
+
+def _named_by(statuses: type[IntEnum], kind: type[StatusError]) -> Callable[[Library, str, int], StatusError]:
+    """Exceptions of a library that has no words for its statuses: the header's name is all there is."""
+
+    def explain(library: Library, function: str, status: int) -> StatusError:
+        return kind(function, status, _name_of(statuses, status))
+
+    return explain
+
+
+def _npp_problem(library: Library, function: str, status: int) -> StatusError | Warning:
+    from gocudnn_py._abi.npp import NppStatus
+
+    name = _name_of(NppStatus, status)
+    return NppError(function, status, name) if status < 0 else NppWarning(f"{function}: {name} ({status})")
+
+
+def _name_of(statuses: type[IntEnum], status: int) -> str:
+    return {each.value: each.name for each in statuses}.get(status, "unknown status")
+
+
 OPENERS: dict[str, Callable[[], Library]] = {
     "cudnn": open_cudnn,
     "cublas": open_cublas,
     "cublaslt": open_cublaslt,
+    "curand": open_curand,
+    "nvjpeg": open_nvjpeg,
+    "npp": open_npp,
 }

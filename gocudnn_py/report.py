@@ -35,6 +35,8 @@ def findings() -> Iterator[Line]:
     yield from _nvrtc()
     for name in ("cudnn", "cublas", "cublaslt"):
         yield from _library(name)
+    for name in ("curand", "nvjpeg", "npp"):  # a network needs none of them
+        yield from (line._replace(good=True) for line in _library(name))
 
 
 def _driver() -> Iterator[Line]:
@@ -79,7 +81,7 @@ def _library(name: str) -> Iterator[Line]:
         return
     number = ".".join(map(str, library.version))
     yield Line(library.name, f"{number}  {library.path} ({library.source})")
-    if library.parts is not None:
+    if library.parts is not None and library.parts.loaded:
         yield Line("  loaded", ", ".join(library.parts.loaded))
         for part, why in library.parts.failed.items():
             yield Line(f"  {part}", f"not loaded: {why}")

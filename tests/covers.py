@@ -15,7 +15,6 @@ PREFIXES = {
     "curand": "curand",
     "nvjpeg": "nvjpeg",
     "npp": "npp",
-    "nvJitLink": "nvjitlink",
 }
 """Libraries by what their functions' names begin with, the longer prefix first."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,12 @@ class Section:
     enums: dict[str, str] = field(default_factory=dict)
     members: dict[str, str] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+    only: list[str] = field(default_factory=list)
+
+    def wants(self, function: str) -> bool:
+        """Whether a declared function is kept: not one that is absent, and one of `only` where that is given."""
+        named = not self.only or any(re.fullmatch(pattern, function) for pattern in self.only)
+        return named and function not in self.absent
 
 
 class HeadersMissing(Exception):

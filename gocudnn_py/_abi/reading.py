@@ -24,9 +24,11 @@ SYSTEM_HEADERS = {
     "typedef unsigned char uint8_t; typedef unsigned short uint16_t;\n"
     "typedef unsigned int uint32_t; typedef unsigned long uint64_t;\n",
     "stdio.h": "#pragma once\ntypedef struct FILE_ FILE;\n",
+    "stdlib.h": "#pragma once\n#include <stddef.h>\n",
     "driver_types.h": "#pragma once\n#include <stddef.h>\n"
     "typedef struct CUstream_st* cudaStream_t; typedef struct CUgraph_st* cudaGraph_t;\n",
     "cuda_runtime_api.h": '#pragma once\n#include "driver_types.h"\n',
+    "cuda_runtime.h": '#pragma once\n#include "driver_types.h"\n#include "library_types.h"\n',
     "cuComplex.h": "#pragma once\n"
     "typedef struct { float x, y; } cuComplex; typedef struct { double x, y; } cuDoubleComplex;\n",
     "cuda_fp16.h": "#pragma once\n",
@@ -43,6 +45,10 @@ ARGUMENTS = [
     "-DCUBLASAPI=",
 ]
 SCALARS = {
+    "SCHAR": ("Int", "c_int8"),
+    "UCHAR": ("Int", "c_uint8"),
+    "SHORT": ("Int", "c_int16"),
+    "USHORT": ("Int", "c_uint16"),
     "INT": ("Int", "c_int"),
     "UINT": ("Int", "c_uint"),
     "ENUM": ("Int", "c_int"),
@@ -54,6 +60,7 @@ SCALARS = {
     "DOUBLE": ("Double", "c_double"),
 }
 POINTERS = ("POINTER", "INCOMPLETEARRAY", "CONSTANTARRAY")
+STATUS = re.compile(r"\w*Status(_t)?")  # the enumerations that a function answers with
 
 
 @dataclass
@@ -157,7 +164,7 @@ class _Reader:
 
     def _struct_decl(self, cursor: Any) -> None:
         if cursor.is_definition():
-            fields = [c for c in cursor.get_children() if c.kind.name == "FIELD_DECL"]
+            fields = [c for child in cursor.get_children() for c in _fields(child)]
             name = self._class_name(self.typedefs[cursor.type.get_canonical().spelling])
             self.tables.structs[name] = {c.spelling: self._field(c.type) for c in fields}
 
@@ -169,8 +176,8 @@ class _Reader:
             self.tables.callbacks[self._class_name(cursor.spelling)] = [result, *arguments]
 
     def _function_decl(self, cursor: Any) -> None:
-        if cursor.storage_class.name == "STATIC" or cursor.spelling in self.section.absent:
-            return  # inline in the header, or a declaration without a symbol
+        if cursor.storage_class.name == "STATIC" or not self.section.wants(cursor.spelling):
+            return  # inline in the header, or not in the recipe
         arguments = [self._argument(i, c) for i, c in enumerate(cursor.get_arguments())]
         deprecated = cursor.availability.name == "DEPRECATED"
         header = Path(cursor.location.file.name).name
@@ -180,8 +187,12 @@ class _Reader:
     def _argument(self, index: int, cursor: Any) -> Argument:
         name = cursor.spelling or f"argument{index}"
         kind = cursor.type.get_canonical()
-        code = "Ptr" if kind.kind.name in POINTERS else SCALARS[kind.kind.name][0]
-        return Argument(f"{name}_" if keyword.iskeyword(name) else name, code, self._enum_name(kind))
+        return Argument(f"{name}_" if keyword.iskeyword(name) else name, self._code(kind), self._enum_name(kind))
+
+    def _code(self, kind: Any) -> str:
+        if kind.kind.name == "RECORD":  # a structure by value
+            return self._known(kind.get_declaration())
+        return "Ptr" if kind.kind.name in POINTERS else SCALARS[kind.kind.name][0]
 
     def _enum_name(self, kind: Any) -> str | None:
         return self._known(kind.get_declaration()) if kind.kind.name == "ENUM" else None
@@ -201,7 +212,7 @@ class _Reader:
 
     def _result(self, kind: Any) -> str:
         kind = kind.get_canonical()
-        if kind.kind.name == "ENUM" and kind.get_declaration().spelling.endswith("Status_t"):
+        if kind.kind.name == "ENUM" and STATUS.fullmatch(kind.get_declaration().spelling):
             return "Answer"
         if kind.kind.name == "POINTER":
             return "Text" if kind.get_pointee().kind.name.startswith("CHAR") else "Ptr"
@@ -220,9 +231,16 @@ class _Reader:
         if kind.kind.name == "VOID":
             return "None"
         pointee = kind.get_pointee()
-        if pointee.kind.name == "RECORD":
+        if pointee.kind.name == "RECORD" and pointee.get_declaration().is_definition():
             return f"POINTER({self._known(pointee.get_declaration())})"
         return "c_char_p" if pointee.kind.name.startswith("CHAR") else self._field(kind)
+
+
+def _fields(member: Any) -> list[Any]:
+    """The fields that a member of a structure is: of an unnamed union the first, for all lie in one place."""
+    if member.kind.name == "UNION_DECL" and member.is_anonymous():
+        return [next(c for c in member.get_children() if c.kind.name == "FIELD_DECL")]
+    return [member] if member.kind.name == "FIELD_DECL" and member.spelling else []
 
 
 def class_name(spelling: str, section: Section) -> str:

@@ -7,9 +7,21 @@ from itertools import chain
 
 from gocudnn_py._abi.reading import Argument, Row, Tables
 
-TITLES = {"cuda": "CUDA", "cudnn": "cuDNN", "cublas": "cuBLAS", "cublaslt": "cuBLASLt"}
+TITLES = {
+    "cuda": "CUDA",
+    "cudnn": "cuDNN",
+    "cublas": "cuBLAS",
+    "cublaslt": "cuBLASLt",
+    "curand": "cuRAND",
+    "nvjpeg": "nvJPEG",
+    "npp": "NPP",
+}
 STUB_TYPES = {"Ptr": "Pointer", "Float": "float", "Double": "float"}
 STUB_RESULTS = {"Answer": "None", "None": "None", "Text": "bytes", "Ptr": "int | None"}
+CTYPES = (
+    *("CFUNCTYPE", "POINTER", "Structure", "c_char_p", "c_double", "c_float", "c_int", "c_int16", "c_int64", "c_int8"),
+    *("c_size_t", "c_uint", "c_uint16", "c_uint64", "c_uint8", "c_void_p"),
+)
 CODES = ("Answer", "Double", "Float", "Function", "Int", "Int64", "Ptr", "Size", "Text", "Uint64")
 
 
@@ -45,8 +57,7 @@ def _used(names: tuple[str, ...], text: str) -> list[str]:
 
 def _runtime_imports(tables: Tables, text: str) -> list[str]:
     plain = text.replace('"', " ").replace("]", " ")
-    types = ("CFUNCTYPE", "POINTER", "Structure", "c_char_p", "c_double", "c_float", "c_int", "c_int64")
-    ctypes = _used((*types, "c_size_t", "c_uint", "c_uint64", "c_void_p"), plain)
+    ctypes = _used(CTYPES, plain)
     codes = _used(CODES, plain)
     return [
         *([f"from ctypes import {', '.join(ctypes)}"] if ctypes else []),
@@ -146,4 +157,5 @@ def _stub_class(tables: Tables) -> Iterator[str]:
 def _stub_argument(argument: Argument) -> str:
     if argument.enum:
         return f"{argument.name}: {argument.enum} | int"
-    return f"{argument.name}: {STUB_TYPES.get(argument.code, 'int')}"
+    kind = STUB_TYPES.get(argument.code, "int" if argument.code in CODES else argument.code)
+    return f"{argument.name}: {kind}"

@@ -57,6 +57,21 @@ def cublaslt() -> Any:
 
 
 @pytest.fixture(scope="module")
+def curand() -> Any:
+    return _loaded("curand")
+
+
+@pytest.fixture(scope="module")
+def nvjpeg() -> Any:
+    return _loaded("nvjpeg")
+
+
+@pytest.fixture(scope="module")
+def npp() -> Any:
+    return _loaded("npp")
+
+
+@pytest.fixture(scope="module")
 def gpu() -> driver.Gpu:
     try:
         gpus = driver.gpus()

@@ -16,12 +16,19 @@ from typing import Any
 
 import pytest
 
-from gocudnn_py._abi import base, cublas, cublaslt, cuda, cudnn
+from gocudnn_py._abi import base, cublas, cublaslt, cuda, cudnn, curand, npp, nvjpeg
 from gocudnn_py._abi.pinned import recipe
 from gocudnn_py._abi.reading import class_name, member_names
 
 ABI = Path(cudnn.__file__).parent
-LIBRARIES = {"cudnn": cudnn, "cublas": cublas, "cublaslt": cublaslt}
+LIBRARIES: dict[str, Any] = {
+    "cudnn": cudnn,
+    "cublas": cublas,
+    "cublaslt": cublaslt,
+    "curand": curand,
+    "nvjpeg": nvjpeg,
+    "npp": npp,
+}
 
 # name, functions, enumerations of its own, structures, callback types
 COUNTS = [
@@ -29,15 +36,28 @@ COUNTS = [
     ("cudnn", 239, 73, 7, 1),
     ("cublas", 517, 11, 0, 1),
     ("cublaslt", 53, 21, 7, 1),
+    ("curand", 27, 5, 0, 0),
+    ("nvjpeg", 81, 9, 5, 8),
+    ("npp", 334, 18, 36, 0),
 ]
 
-# What older libraries lack of the tables: cuDNN before 9.28, cuBLAS before 13, cuBLASLt before 13.10.
+# What older libraries lack of the tables: cuDNN before 9.28, cuBLAS before 13, cuBLASLt before 13.10, and so on.
 NEWER = {
     "cudnn": r"cudnn(GetExecutionPlanWorkspaceSize|Subquadratic.*|.*CausalConv1d.*|Gnn.*)",
     "cublas": r"cublas[GS]et(EmulationSpecialValuesSupport|FixedPointEmulation.*)",
     "cublaslt": r"cublasLt(EmulationDesc.*|Grouped.*|MatmulAlgo(GetHeuristic|Check)ForStream)",
+    "curand": r"",
+    "nvjpeg": r"",
+    "npp": r"",
 }
-COMPLETE = {"cudnn": (9, 28), "cublas": (13, 1), "cublaslt": (13, 10)}
+COMPLETE = {
+    "cudnn": (9, 28),
+    "cublas": (13, 1),
+    "cublaslt": (13, 10),
+    "curand": (10, 4),
+    "nvjpeg": (13, 3),
+    "npp": (13, 2),
+}
 
 
 def own_types(module: Any, kind: type) -> list[type]:
@@ -86,6 +106,8 @@ def test_wide_parameters_are_never_narrow() -> None:
         for name, row in module.FUNCTIONS.items():
             for argument, kind in zip(row.names, row.arguments, strict=True):
                 wide = "SizeInBytes" in argument or (name.endswith("_64") and counts.match(argument))
+                if issubclass(kind, ctypes.Structure):
+                    continue
                 if wide or (sizes.search(argument) and kind is not base.Int and kind is not base.Ptr):
                     assert kind in (base.Size, base.Int64, base.Ptr), (name, argument)
 
@@ -99,6 +121,8 @@ def test_wide_parameters_are_never_narrow() -> None:
         (cudnn.Debug, 120, ("handle", 24)),
         (cublaslt.MatmulAlgo, 64, ("data", 0)),
         (cublaslt.MatmulHeuristicResult, 96, ("state", 72)),
+        (nvjpeg.Image, 64, ("pitch", 32)),
+        (npp.NppStreamContext, 48, ("hWorkspace", 44)),
     ],
 )
 def test_structures_lie_as_in_c(structure: Any, size: int, offset: tuple[str, int]) -> None:
@@ -121,6 +145,9 @@ def test_structures_lie_as_in_c(structure: Any, size: int, offset: tuple[str, in
         (cublas.Operation.T, 1),
         (cublaslt.Epilogue.RELU_BIAS, 6),
         (cuda.CudaDataType.R_16BF, 14),
+        (curand.RngType.PSEUDO_PHILOX4_32_10, 161),
+        (nvjpeg.OutputFormat.RGBI, 5),
+        (npp.NppiInterpolationMode.INTER_LINEAR, 2),
     ],
 )
 def test_enumerators_have_c_values(member: IntEnum, value: int) -> None:
@@ -176,7 +203,9 @@ def test_tables_are_what_the_pinned_headers_make() -> None:
 
 
 def test_generated_files_hold_no_comment_of_a_header() -> None:
-    for path in [*ABI.glob("cu*.py"), *ABI.glob("cu*.pyi")]:
+    for path in ABI.glob("*.py*"):
+        if path.stem not in {"cuda", *LIBRARIES}:
+            continue
         text = path.read_text(encoding="utf-8")
         assert "#" not in text
         assert "NVIDIA" not in text
