@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from gocudnn_py._abi.cudnn import DataType
@@ -50,7 +50,34 @@ class Operand(NamedTuple):
     @property
     def pair(self) -> tuple[int, int]:
         """The descriptor's handle and the address, the two arguments that cuDNN takes."""
-        return self.descriptor.handle, int(getattr(self.place, "pointer", self.place))
+        return self.descriptor.handle, address(self.place)
+
+
+def address(place: Any) -> int:
+    """The address of a buffer, of an address itself, and 0 of None."""
+    return 0 if place is None else int(getattr(place, "pointer", place))
+
+
+def span(buffer: Any) -> tuple[int, int]:
+    """Address and size of a buffer, none for None."""
+    return (0, 0) if buffer is None else (int(buffer.pointer), int(buffer.nbytes))
+
+
+def handle_of(descriptor: Descriptor | None) -> int:
+    """A descriptor's handle, 0 for None."""
+    return 0 if descriptor is None else descriptor.handle
+
+
+def pair_of(operand: Operand | None) -> tuple[int, int]:
+    """An operand's two arguments, none for None."""
+    return (0, 0) if operand is None else operand.pair
+
+
+def size_of(query: Callable[..., None], *arguments: Any) -> int:
+    """The number of bytes that a query writes to its last argument."""
+    size = ctypes.c_size_t()
+    query(*arguments, ctypes.byref(size))
+    return size.value
 
 
 class DataDescriptor(Descriptor):
@@ -103,3 +130,10 @@ def check_rank(what: str, rank: int, least: int, most: int = MAX_RANK) -> None:
 def int_array(values: Sequence[int]) -> ctypes.Array[ctypes.c_int]:
     """The values as a C array."""
     return (ctypes.c_int * len(values))(*values)
+
+
+def ints(count: int, query: Callable[..., None], *arguments: Any) -> tuple[int, ...]:
+    """The numbers that a query writes to its last `count` arguments."""
+    numbers = [ctypes.c_int() for _ in range(count)]
+    query(*arguments, *map(ctypes.byref, numbers))
+    return tuple(number.value for number in numbers)

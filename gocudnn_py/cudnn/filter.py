@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from gocudnn_py._abi.cudnn import DataType, TensorFormat
-from gocudnn_py.cudnn.descriptor import MAX_RANK, DataDescriptor, check_rank, int32s, int_array
+from gocudnn_py._abi.cudnn import DataType, ReorderType, TensorFormat
+from gocudnn_py.cudnn.descriptor import MAX_RANK, DataDescriptor, address, check_rank, int32s, int_array, ints, size_of
+from gocudnn_py.cudnn.handle import Handle
 from gocudnn_py.dtypes import DType, cudnn_dtype
 
 
@@ -29,12 +30,15 @@ class FilterDescriptor(DataDescriptor):
     def set(self, dtype: DType, dims: Sequence[int], format: TensorFormat = TensorFormat.NCHW) -> Self:
         """Describe a packed filter of 3 to 8 dimensions; NCHW means K,C,R,S in memory, NHWC K,R,S,C.
 
-        cudnnSetFilterNdDescriptor.
+        cudnnSetFilter4dDescriptor, for other ranks cudnnSetFilterNdDescriptor.
         """
         dims = int32s("dims", dims, least=1)
         check_rank("a filter", len(dims), 3)
         self.dtype = cudnn_dtype(dtype)
-        self.lib.cudnnSetFilterNdDescriptor(self.handle, self.dtype, format, len(dims), int_array(dims))
+        if len(dims) == 4:
+            self.lib.cudnnSetFilter4dDescriptor(self.handle, self.dtype, format, *dims)
+        else:
+            self.lib.cudnnSetFilterNdDescriptor(self.handle, self.dtype, format, len(dims), int_array(dims))
         return self
 
     def get(self) -> FilterSpec:
@@ -45,12 +49,32 @@ class FilterDescriptor(DataDescriptor):
         self.lib.cudnnGetFilterNdDescriptor(self.handle, MAX_RANK, *out, dims)
         return FilterSpec(DataType(code.value), tuple(dims[: rank.value]), TensorFormat(layout.value))
 
+    def get_4d(self) -> FilterSpec:
+        """The same of four dimensions (cudnnGetFilter4dDescriptor)."""
+        code, layout, *dims = ints(6, self.lib.cudnnGetFilter4dDescriptor, self.handle)
+        return FilterSpec(DataType(code), tuple(dims), TensorFormat(layout))
+
     @property
     def size_in_bytes(self) -> int:
         """The bytes the filter takes (cudnnGetFilterSizeInBytes)."""
-        size = ctypes.c_size_t()
-        self.lib.cudnnGetFilterSizeInBytes(self.handle, ctypes.byref(size))
-        return size.value
+        return size_of(self.lib.cudnnGetFilterSizeInBytes, self.handle)
+
+    def reorder(
+        self,
+        handle: Handle,
+        w: Any,
+        to: Any,
+        *,
+        bias: tuple[Any, Any] | None = None,
+        reorder: ReorderType = ReorderType.DEFAULT_REORDER,
+    ) -> None:
+        """Reorder an int8 filter of vectors of 32 channels, and (bias, its result), for tensor cores.
+
+        A convolution descriptor with NO_REORDER then takes it as it is (cudnnReorderFilterAndBias).
+        """
+        before, after = bias or (None, None)
+        places = address(w), address(to), int(bias is not None), address(before), address(after)
+        self.lib.cudnnReorderFilterAndBias(handle.handle, self.handle, reorder, *places)
 
     def _describe(self) -> str:
         spec = self.get()

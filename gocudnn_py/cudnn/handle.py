@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from gocudnn_py import driver
-from gocudnn_py._abi.cudnn import Status
+from gocudnn_py._abi.cudnn import ErrQueryMode, Status
 from gocudnn_py.errors import NoDevice, SetupFailed
 from gocudnn_py.library import load
 from gocudnn_py.resource import Resource
@@ -44,6 +44,21 @@ class Handle(Resource):
         if pointer != self.stream:
             self.lib.cudnnSetStream(self.handle, pointer)
             self.stream = pointer
+
+    def library_stream(self) -> int:
+        """The stream's pointer as cuDNN has it (cudnnGetStream)."""
+        pointer = ctypes.c_void_p()
+        self.lib.cudnnGetStream(self.handle, ctypes.byref(pointer))
+        return pointer.value or 0
+
+    def runtime_error(self, mode: ErrQueryMode = ErrQueryMode.BLOCKING) -> int:
+        """The status that kernels left which found something wrong as they ran, 0 for none (cudnnQueryRuntimeError).
+
+        BLOCKING waits for the stream; SPATIAL_PERSISTENT batch normalisation, for one, reports overflows so.
+        """
+        status = ctypes.c_int()
+        self.lib.cudnnQueryRuntimeError(self.handle, ctypes.byref(status), mode, None)
+        return status.value
 
     def __repr__(self) -> str:
         return f"Handle(device={self.device}, stream={self.stream:#x}{'' if self.usable else ', unusable'})"

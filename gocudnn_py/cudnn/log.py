@@ -38,6 +38,13 @@ def log_to_logging(level: int = logging.WARNING) -> None:
         _install(_usual)
 
 
+def logged() -> set[Severity]:
+    """What cuDNN is asked to log at present (cudnnGetCallback)."""
+    mask, data, function = ctypes.c_uint(), ctypes.c_void_p(), ctypes.c_void_p()
+    load("cudnn").cudnnGetCallback(ctypes.byref(mask), ctypes.byref(data), ctypes.byref(function))
+    return {severity for severity in Severity if mask.value & 1 << severity}
+
+
 @contextmanager
 def collected() -> Iterator[list[str]]:
     """The lines that cuDNN logs as warnings or errors during the block, on this thread."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from gocudnn_py._abi.cudnn import LRNMode
-from gocudnn_py.cudnn.descriptor import Descriptor, Operand, factors, int32
+from gocudnn_py._abi.cudnn import DivNormMode, LRNMode
+from gocudnn_py.cudnn.descriptor import Descriptor, Operand, address, factors, int32
 from gocudnn_py.cudnn.handle import Handle
 
 
@@ -63,6 +63,50 @@ class LrnDescriptor(Descriptor):
         self.lib.cudnnLRNCrossChannelBackward(
             handle.handle, self.handle, LRNMode.CROSS_CHANNEL_DIM1, one, *operands, two, *dx.pair
         )
+
+    def divisive_forward(
+        self,
+        handle: Handle,
+        x: Operand,
+        y: Operand,
+        *,
+        means: Any = None,
+        scratch: tuple[Any, Any],
+        alpha: float = 1.0,
+        beta: float = 0.0,
+    ) -> None:
+        """Divide by what is in a pixel's spatial window of its own channel (cudnnDivisiveNormalizationForward).
+
+        y = alpha x (k + lrn_alpha / window^2 * sum of (x - means)^2 over window x window pixels) ** -lrn_beta + beta y:
+        local contrast normalisation (Jarrett and others 2009). `means` lie like x, 0 unless given; `scratch` are two
+        buffers of x's size.
+        """
+        one, two = factors(y, alpha, beta)
+        buffers = address(means), address(scratch[0]), address(scratch[1])
+        self.lib.cudnnDivisiveNormalizationForward(
+            handle.handle, self.handle, DivNormMode.PRECOMPUTED_MEANS, one, *x.pair, *buffers, two, *y.pair
+        )
+
+    def divisive_backward(
+        self,
+        handle: Handle,
+        x: Operand,
+        dy: Any,
+        dx: Operand,
+        *,
+        means: Any = None,
+        dmeans: Any = None,
+        scratch: tuple[Any, Any],
+        alpha: float = 1.0,
+        beta: float = 0.0,
+    ) -> None:
+        """dx, and `dmeans` where that is given (cudnnDivisiveNormalizationBackward); dy lies like x."""
+        one, two = factors(dx, alpha, beta)
+        buffers = address(means), address(dy), address(scratch[0]), address(scratch[1])
+        self.lib.cudnnDivisiveNormalizationBackward(
+            handle.handle, self.handle, DivNormMode.PRECOMPUTED_MEANS, one, *x.pair, *buffers, two, *dx.pair,
+            address(dmeans),
+        )  # fmt: skip
 
     def _describe(self) -> str:
         s = self.get()

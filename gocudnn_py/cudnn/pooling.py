@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from gocudnn_py._abi.cudnn import NanPropagation, PoolingMode
-from gocudnn_py.cudnn.descriptor import Descriptor, Operand, check_rank, factors, int32s, int_array, same_rank
+from gocudnn_py.cudnn.descriptor import Descriptor, Operand, check_rank, factors, int32s, int_array, ints, same_rank
 from gocudnn_py.cudnn.handle import Handle
 from gocudnn_py.cudnn.tensor import TensorDescriptor
 
@@ -40,7 +40,9 @@ class PoolingDescriptor(Descriptor):
         *,
         nan: NanPropagation = NanPropagation.NOT_PROPAGATE_NAN,
     ) -> Self:
-        """Describe pooling; no padding, and windows side by side, unless given (cudnnSetPoolingNdDescriptor).
+        """Describe pooling; no padding, and windows side by side, unless given.
+
+        cudnnSetPooling2dDescriptor, for other ranks cudnnSetPoolingNdDescriptor.
 
         PoolingMode.MAX may give another gradient on each run; MAX_DETERMINISTIC does not.
         """
@@ -49,8 +51,12 @@ class PoolingDescriptor(Descriptor):
         padding = int32s("padding", padding if padding is not None else (0,) * len(window))
         stride = int32s("stride", stride if stride is not None else window, least=1)
         same_rank("pooling", window=window, padding=padding, stride=stride)
-        arrays = int_array(window), int_array(padding), int_array(stride)
-        self.lib.cudnnSetPoolingNdDescriptor(self.handle, mode, nan, len(window), *arrays)
+        if len(window) == 2:
+            (r, s), (p, q), (u, v) = window, padding, stride
+            self.lib.cudnnSetPooling2dDescriptor(self.handle, mode, nan, r, s, p, q, u, v)
+        else:
+            arrays = int_array(window), int_array(padding), int_array(stride)
+            self.lib.cudnnSetPoolingNdDescriptor(self.handle, mode, nan, len(window), *arrays)
         return self
 
     def get(self) -> PoolingSpec:
@@ -62,11 +68,22 @@ class PoolingDescriptor(Descriptor):
         window, padding, stride = (tuple(array[: rank.value]) for array in arrays)
         return PoolingSpec(PoolingMode(mode.value), window, padding, stride, NanPropagation(nan.value))
 
+    def get_2d(self) -> PoolingSpec:
+        """The same of two-dimensional pooling (cudnnGetPooling2dDescriptor)."""
+        mode, nan, *extents = ints(8, self.lib.cudnnGetPooling2dDescriptor, self.handle)
+        r, s, p, q, u, v = extents
+        return PoolingSpec(PoolingMode(mode), (r, s), (p, q), (u, v), NanPropagation(nan))
+
     def output_shape(self, x: TensorDescriptor) -> tuple[int, ...]:
-        """The dimensions of y, (N, C, *spatial), rounded down (cudnnGetPoolingNdForwardOutputDim)."""
+        """The dimensions of y, (N, C, *spatial), rounded down.
+
+        cudnnGetPooling2dForwardOutputDim, for other ranks cudnnGetPoolingNdForwardOutputDim.
+        """
         x_dims, window = x.get().dims, self.get().window
         if len(x_dims) != len(window) + 2:
             raise ValueError(f"pooling: window {window} needs x of {len(window) + 2} dimensions, not x={x_dims}")
+        if len(x_dims) == 4:
+            return ints(4, self.lib.cudnnGetPooling2dForwardOutputDim, self.handle, x.handle)
         dims = int_array([0] * len(x_dims))
         self.lib.cudnnGetPoolingNdForwardOutputDim(self.handle, x.handle, len(x_dims), dims)
         return tuple(dims)

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from gocudnn_py._abi.cudnn import DataType, IndicesType, NanPropagation, ReduceTensorIndices, ReduceTensorOp
-from gocudnn_py.cudnn.descriptor import DataDescriptor, Descriptor, Operand, factors
+from gocudnn_py.cudnn.descriptor import DataDescriptor, Descriptor, Operand, factors, size_of, span
 from gocudnn_py.cudnn.handle import Handle
 from gocudnn_py.dtypes import DType, cudnn_dtype
 
@@ -63,11 +63,13 @@ class ReduceDescriptor(Descriptor):
 
     def workspace_size(self, handle: Handle, a: DataDescriptor, c: DataDescriptor) -> int:
         """Bytes of workspace that `run` needs (cudnnGetReductionWorkspaceSize)."""
-        return self._size("Workspace", handle, a, c)
+        query = self.lib.cudnnGetReductionWorkspaceSize
+        return size_of(query, handle.handle, self.handle, a.handle, c.handle)
 
     def indices_size(self, handle: Handle, a: DataDescriptor, c: DataDescriptor) -> int:
         """Bytes of indices that `run` writes, when the descriptor asks for them (cudnnGetReductionIndicesSize)."""
-        return self._size("Indices", handle, a, c)
+        query = self.lib.cudnnGetReductionIndicesSize
+        return size_of(query, handle.handle, self.handle, a.handle, c.handle)
 
     def run(
         self,
@@ -82,21 +84,10 @@ class ReduceDescriptor(Descriptor):
     ) -> None:
         """c = alpha times a reduced to c's dimensions, + beta c (cudnnReduceTensor)."""
         one, two = factors(c, alpha, beta)
-        scratch = *_place(indices), *_place(workspace)
+        scratch = *span(indices), *span(workspace)
         self.lib.cudnnReduceTensor(handle.handle, self.handle, *scratch, one, *a.pair, two, *c.pair)
-
-    def _size(self, what: str, handle: Handle, a: DataDescriptor, c: DataDescriptor) -> int:
-        size = ctypes.c_size_t()
-        function = getattr(self.lib, f"cudnnGetReduction{what}Size")
-        function(handle.handle, self.handle, a.handle, c.handle, ctypes.byref(size))
-        return size.value
 
     def _describe(self) -> str:
         s = self.get()
         where = f", {s.indices.name} {s.index_type.name}" if s.indices else ""
         return f"{s.op.name}, compute={s.compute.name}, {s.nan.name}{where}"
-
-
-def _place(buffer: Any) -> tuple[int, int]:
-    """Address and size of a buffer, none for None."""
-    return (0, 0) if buffer is None else (int(buffer.pointer), int(buffer.nbytes))

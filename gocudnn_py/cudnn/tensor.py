@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Self
 
 from gocudnn_py._abi.cudnn import DataType, TensorFormat
-from gocudnn_py.cudnn.descriptor import MAX_RANK, DataDescriptor, check_rank, int32s, int_array, same_rank
+from gocudnn_py.cudnn.descriptor import (
+    MAX_RANK,
+    DataDescriptor,
+    check_rank,
+    int32s,
+    int_array,
+    ints,
+    same_rank,
+    size_of,
+)
 from gocudnn_py.dtypes import DType, cudnn_dtype
 
 
@@ -65,12 +74,15 @@ class TensorDescriptor(DataDescriptor):
         self.lib.cudnnGetTensorNdDescriptor(self.handle, MAX_RANK, *out, dims, strides)
         return TensorSpec(DataType(code.value), tuple(dims[: rank.value]), tuple(strides[: rank.value]))
 
+    def get_4d(self) -> TensorSpec:
+        """The same of four dimensions (cudnnGetTensor4dDescriptor)."""
+        code, *numbers = ints(9, self.lib.cudnnGetTensor4dDescriptor, self.handle)
+        return TensorSpec(DataType(code), tuple(numbers[:4]), tuple(numbers[4:]))
+
     @property
     def size_in_bytes(self) -> int:
         """The bytes from the first to past the last element (cudnnGetTensorSizeInBytes)."""
-        size = ctypes.c_size_t()
-        self.lib.cudnnGetTensorSizeInBytes(self.handle, ctypes.byref(size))
-        return size.value
+        return size_of(self.lib.cudnnGetTensorSizeInBytes, self.handle)
 
     def _describe(self) -> str:
         spec = self.get()

@@ -179,6 +179,90 @@ def test_set_get_repr(kind: Any, arguments: tuple[Any, ...], keywords: dict[str,
     assert hash(descriptor.get()) == hash(spec)
 
 
+def functions(kind: str, *others: str) -> Any:
+    """The mark of what makes and destroys a kind of descriptor, and of others."""
+    return pytest.mark.covers(f"cudnnCreate{kind}Descriptor", f"cudnnDestroy{kind}Descriptor", *others)
+
+
+# class, arguments of set, how it is read, what the reading holds
+WAYS = [
+    pytest.param(
+        api.TensorDescriptor, "set", (np.float32, (8, 3, 32, 16)), "get_4d", (8, 3, 32, 16),
+        marks=functions("Tensor", "cudnnSetTensor4dDescriptor", "cudnnGetTensor4dDescriptor"),
+    ),
+    pytest.param(
+        api.TensorDescriptor, "set", (np.float32, (8, 3, 32, 16, 4)), "get", (8, 3, 32, 16, 4),
+        marks=functions("Tensor", "cudnnSetTensorNdDescriptorEx", "cudnnGetTensorNdDescriptor"),
+    ),
+    pytest.param(
+        api.TensorDescriptor, "set_strided", (np.float32, (2, 3, 4, 5), (99, 30, 6, 1)), "get_4d", (99, 30, 6, 1),
+        marks=functions("Tensor", "cudnnSetTensor4dDescriptorEx", "cudnnGetTensor4dDescriptor"),
+    ),
+    pytest.param(
+        api.TensorDescriptor, "set_strided", (np.float32, (2, 3, 4), (99, 30, 6)), "get", (99, 30, 6),
+        marks=functions("Tensor", "cudnnSetTensorNdDescriptor", "cudnnGetTensorNdDescriptor"),
+    ),
+    pytest.param(
+        api.FilterDescriptor, "set", (np.float16, (8, 4, 3, 5), NHWC), "get_4d", (8, 4, 3, 5),
+        marks=functions("Filter", "cudnnSetFilter4dDescriptor", "cudnnGetFilter4dDescriptor"),
+    ),
+    pytest.param(
+        api.FilterDescriptor, "set", (np.float16, (8, 4, 3, 5, 7)), "get", (8, 4, 3, 5, 7),
+        marks=functions("Filter", "cudnnSetFilterNdDescriptor", "cudnnGetFilterNdDescriptor"),
+    ),
+    pytest.param(
+        api.PoolingDescriptor, "set", (api.PoolingMode.MAX, (3, 2), (1, 0), (2, 5)), "get_2d", (2, 5),
+        marks=functions("Pooling", "cudnnSetPooling2dDescriptor", "cudnnGetPooling2dDescriptor"),
+    ),
+    pytest.param(
+        api.PoolingDescriptor, "set", (api.PoolingMode.MAX, (3, 2, 4)), "get", (3, 2, 4),
+        marks=functions("Pooling", "cudnnSetPoolingNdDescriptor", "cudnnGetPoolingNdDescriptor"),
+    ),
+    pytest.param(
+        api.ConvolutionDescriptor, "set", ((1, 2), (3, 4), (5, 6)), "get_2d", (5, 6),
+        marks=functions(
+            "Convolution", "cudnnSetConvolution2dDescriptor", "cudnnGetConvolution2dDescriptor",
+            "cudnnSetConvolutionGroupCount", "cudnnGetConvolutionGroupCount", "cudnnSetConvolutionMathType",
+            "cudnnGetConvolutionMathType", "cudnnSetConvolutionReorderType", "cudnnGetConvolutionReorderType",
+        ),
+    ),
+    pytest.param(
+        api.ConvolutionDescriptor, "set", ((1, 2, 0), (3, 4, 1), (5, 6, 2)), "get", (5, 6, 2),
+        marks=functions("Convolution", "cudnnSetConvolutionNdDescriptor", "cudnnGetConvolutionNdDescriptor"),
+    ),
+    pytest.param(
+        api.ActivationDescriptor, "set", (api.ActivationMode.ELU, 0.5), "get", 0.5,
+        marks=functions(
+            "Activation", "cudnnSetActivationDescriptor", "cudnnGetActivationDescriptor",
+            "cudnnSetActivationDescriptorSwishBeta", "cudnnGetActivationDescriptorSwishBeta",
+        ),
+    ),
+    pytest.param(
+        api.LrnDescriptor, "set", (7, 1e-3, 0.5, 1.5), "get", 1.5,
+        marks=functions("LRN", "cudnnSetLRNDescriptor", "cudnnGetLRNDescriptor"),
+    ),
+    pytest.param(
+        api.OpTensorDescriptor, "set", (api.OpTensorOp.MAX,), "get", api.OpTensorOp.MAX,
+        marks=functions("OpTensor", "cudnnSetOpTensorDescriptor", "cudnnGetOpTensorDescriptor"),
+    ),
+    pytest.param(
+        api.ReduceDescriptor, "set", (api.ReduceTensorOp.AVG,), "get", api.ReduceTensorOp.AVG,
+        marks=functions("ReduceTensor", "cudnnSetReduceTensorDescriptor", "cudnnGetReduceTensorDescriptor"),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "setter", "arguments", "getter", "held"), WAYS)
+def test_every_way_to_set_and_to_read(
+    kind: Any, setter: str, arguments: tuple[Any, ...], getter: str, held: object
+) -> None:
+    with kind() as descriptor:
+        getattr(descriptor, setter)(*arguments)
+        spec = getattr(descriptor, getter)()
+        assert held in [getattr(spec, name) for name in spec.__dataclass_fields__]
+        assert spec == descriptor.get()
+
+
 @pytest.mark.parametrize("dims", [(4, 3), (4, 3, 2), (8, 3, 32, 16), (2, 3, 4, 5, 6)])
 def test_strides_are_kept(dims: tuple[int, ...]) -> None:
     strides = tuple(7 * n for n in np.cumprod((1, *dims[:0:-1]))[::-1])
@@ -186,6 +270,7 @@ def test_strides_are_kept(dims: tuple[int, ...]) -> None:
     assert spec == TensorSpec(FLOAT, dims, strides)
 
 
+@pytest.mark.covers("cudnnGetTensorSizeInBytes")
 @pytest.mark.parametrize("dims", [(4, 3, 2), (8, 3, 32, 16), (2, 3, 4, 5, 6)])
 @pytest.mark.parametrize("layout", [NCHW, NHWC])
 def test_a_layout_is_its_strides(dims: tuple[int, ...], layout: api.TensorFormat) -> None:
@@ -202,6 +287,7 @@ def test_vectorised_channels() -> None:
     assert x.size_in_bytes == 32 * 4 * 2
 
 
+@pytest.mark.covers("cudnnGetFilterSizeInBytes")
 def test_filter_size() -> None:
     assert api.FilterDescriptor().set("bfloat16", (8, 4, 3, 3)).size_in_bytes == 8 * 4 * 9 * 2
 

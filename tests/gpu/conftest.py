@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gocudnn_py.cudnn import Handle
 from gocunets.backends import cuda_obstacle
+from tests.gpu.card import Card
 
 if TYPE_CHECKING:
     from gocunets.backends.cudnn import CudaBackend
@@ -26,6 +28,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.gpu)
+
+
+@pytest.fixture(scope="module")
+def card(backend: CudaBackend) -> Card:
+    return Card(backend)
+
+
+@pytest.fixture(scope="module")
+def handle(backend: CudaBackend) -> Handle:
+    return Handle(backend.device.ordinal, backend.stream)
 
 
 @pytest.fixture(scope="session")
