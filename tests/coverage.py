@@ -58,8 +58,8 @@ def page(tests: dict[str, str], names: dict[str, str]) -> str:
     lines = [
         "# Every function, its Python name, and the test that checks it",
         "",
-        "Written by `python -m tests.coverage` from the headers, the docstrings and the marks of the tests: a test that",
-        "is said to check a function asserts what it computes, and fails if it does not call it.",
+        "Written by `python -m tests.coverage` from the headers, the docstrings and the marks of the tests: a test",
+        "that is said to check a function asserts what it computes, and fails if it does not call it.",
     ]
     for module, title in LIBRARIES.items():
         rows = import_module(f"gocudnn_py._abi.{module}").FUNCTIONS
