@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gocunets import backends
-from gocunets.bench import account, accuracy, cold, cpu, cpu_worker, launch, thesis
+from gocunets.bench import account, accuracy, bindings, cold, cpu, cpu_worker, launch, thesis
 from gocunets.cli import main
 from gocunets.errors import GocunetsError
 
@@ -106,6 +106,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accuracy, "run", lambda source, batches, epochs, seeds: [found])
     rows = [launch.Row("ours", 4.0), launch.Row("absent", None, "not installed"), launch.Row("C", 2.0)]
     monkeypatch.setattr(launch, "run", lambda: rows)
+    calls = [bindings.Row("graph", "ours", 5.0), bindings.Row("graph", "C", 3.5), bindings.Row("event", "ours", 1.25)]
+    monkeypatch.setattr(bindings, "run", lambda: calls)
     monkeypatch.setattr(cold, "run", lambda processes: [cold.Row("gocunets", 1, dict.fromkeys(cold.PHASES, 0.5))])
 
 
@@ -116,6 +118,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> None:
         (["convergence", "--data", "digits"], ["7", "1.50", "0.0229", "not reached in 9", "97.00 %"]),
         (["accuracy", "--data", "digits"], ["97.00 99.00 98.00", "98.00", "96.00"]),
         (["launch"], ["4.00", "2.00", "not installed"]),
+        (["bindings"], ["5.00", "+1.50", "+0.00", "1.25", "-"]),
         (["cold"], ["gocunets", "0.50", "2.50"]),
     ],
     ids=lambda value: value[0],

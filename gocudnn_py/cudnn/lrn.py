@@ -77,9 +77,9 @@ class LrnDescriptor(Descriptor):
     ) -> None:
         """Divide by what is in a pixel's spatial window of its own channel (cudnnDivisiveNormalizationForward).
 
-        y = alpha x (k + lrn_alpha / window^2 * sum of (x - means)^2 over window x window pixels) ** -lrn_beta + beta y:
-        local contrast normalisation (Jarrett and others 2009). `means` lie like x, 0 unless given; `scratch` are two
-        buffers of x's size.
+        y_i = alpha x_i (k + a / window^2 * sum of (x_j - means_i)^2) ** -b + beta y_i, with the descriptor's a, b and k
+        and j over the window x window pixels around i: local contrast normalisation (Jarrett and others 2009). `means`
+        lie like x, 0 unless given; `scratch` are two buffers of x's size.
         """
         one, two = factors(y, alpha, beta)
         buffers = address(means), address(scratch[0]), address(scratch[1])

@@ -144,6 +144,29 @@ def launch_command(debug: bool) -> None:
     console().print(table)
 
 
+@bench_command.command("bindings")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def bindings_command(debug: bool) -> None:
+    """What calls of the bindings cost the host, class by class, beside other packages and loops in C."""
+    from ..backends import choose
+    from ..bench import bindings
+
+    choose("cuda")
+    rows = bindings.run()
+    floors = {row.kind: row.microseconds for row in rows if row.peer == "C"}
+    table = Table(title="Microseconds a call", title_justify="left")
+    for name in ("call", "by", "us", "over C"):
+        table.add_column(name, justify="left" if name in ("call", "by") else "right")
+    for row in rows:
+        if row.microseconds is None:
+            table.add_row(row.kind, row.peer, row.note, "-")
+        else:
+            floor = floors.get(row.kind)
+            above = f"{row.microseconds - floor:+.2f}" if floor is not None else "-"
+            table.add_row(row.kind, row.peer, f"{row.microseconds:.2f}", above)
+    console().print(table)
+
+
 @bench_command.command("cold", context_settings={"show_default": True})
 @click.option(
     "--processes", type=click.IntRange(min=1), default=3, help="Starts of each; caches are cold at the first."

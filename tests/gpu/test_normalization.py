@@ -17,8 +17,6 @@ from tests.gpu.card import NHWC, Array, Card, numbers
 EPSILON, MOMENTUM = 1e-3, 0.2
 HALF = {"dtype": np.float16, "format": NHWC}
 
-# class, mode, further arguments, whether statistics are by channel, how x lies
-
 
 def training(word: str, extended: str = "") -> Any:
     """The mark of the functions that every case of a family calls."""
@@ -36,6 +34,7 @@ EXTENDED = pytest.mark.covers(
     "cudnnGetBatchNormalizationBackwardExWorkspaceSize",
     "cudnnGetBatchNormalizationTrainingExReserveSpaceSize",
 )
+# class, mode, further arguments, whether statistics are by channel, how x lies
 NORMALIZATIONS: list[Any] = [
     pytest.param(BatchNormalization, BatchNormMode.SPATIAL, {}, True, {}, id="spatial", marks=OLDER),
     pytest.param(
@@ -214,9 +213,12 @@ def test_divisive_normalisation(with_means: bool, card: Card, handle: Handle) ->
         padded = np.pad(values, ((0, 0), (0, 0), (1, 1), (1, 1)))
         return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3)).sum((-1, -2))
 
-    base = 1.5 + 0.5 / 9 * over_window(np.square(x - m))
-    inner = 2 * 0.5 / 9 * 0.75 * (x - m) * over_window(dy * x * base**-1.75)
+    cells, factor = over_window(np.ones(x.shape)), 0.5 / 9
+    base = 1.5 + factor * (over_window(np.square(x)) - 2 * m * over_window(x) + cells * np.square(m))
+    inner = 2 * factor * 0.75 * dy * x * base**-1.75
+    dx = dy * base**-0.75 - x * over_window(inner) + over_window(inner * m)
     np.testing.assert_allclose(card.get(on_y), x * base**-0.75, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(card.get(on_dx), dy * base**-0.75 - inner, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(card.get(on_dx), dx, rtol=1e-4, atol=1e-5)
     if with_means:
-        np.testing.assert_allclose(card.get(dmeans), inner, rtol=1e-4, atol=1e-5)
+        right = inner * (over_window(x) - cells * m)
+        np.testing.assert_allclose(card.get(dmeans), right, rtol=1e-4, atol=1e-5)
