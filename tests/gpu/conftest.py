@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 outcomes: Counter[tuple[str, str]] = Counter()
+drawn: dict[str, Counter[str]] = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,6 +54,9 @@ def backend() -> CudaBackend:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if "tests/gpu/" in report.nodeid and (report.when == "call" or report.outcome != "passed"):
         outcomes[Path(report.nodeid.partition("::")[0]).stem, report.outcome] += 1
+    if "test_random_problems" in report.nodeid and report.when == "call":
+        for family, counts in report.user_properties:
+            drawn.setdefault(family, Counter()).update(counts)  # type: ignore[arg-type]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -77,6 +81,7 @@ def _record() -> dict[str, object]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
         "tests": counts,
+        "random problems": {family: dict(sorted(found.items())) for family, found in sorted(drawn.items())},
     }
 
 
