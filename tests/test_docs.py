@@ -39,7 +39,8 @@ def test_blocks_of_page_run_in_order(page: Path, monkeypatch: pytest.MonkeyPatch
 def test_every_example_is_run_and_short() -> None:
     scripts = {path.name: path for path in (ROOT / "examples").glob("*.py")}
     assert scripts.keys() == EXAMPLES.keys()
-    assert all(len(path.read_text().splitlines()) <= 80 for path in scripts.values())
+    both = [*scripts.values(), *(ROOT / "examples" / "bindings").glob("*.py")]  # these run on a GPU
+    assert all(len(path.read_text().splitlines()) <= 80 for path in both)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
