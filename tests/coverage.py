@@ -114,7 +114,7 @@ def _names(tree: ast.Module) -> Iterator[tuple[str, str]]:
     for outer in tree.body:
         if not isinstance(outer, ast.ClassDef | ast.FunctionDef):
             continue
-        inner = [each for each in outer.body if isinstance(each, ast.FunctionDef)] if outer.name else []
+        inner = [each for each in outer.body if isinstance(each, ast.FunctionDef)]
         for node, name in [(outer, outer.name), *((each, f"{outer.name}.{each.name}") for each in inner)]:
             for function in C_NAME.findall(ast.get_docstring(node) or ""):
                 yield name, function
@@ -125,7 +125,7 @@ def _names(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _kind(node: ast.ClassDef | ast.FunctionDef) -> str | None:
-    for each in node.body:
+    for each in node.body if isinstance(node, ast.ClassDef) else []:
         if isinstance(each, ast.Assign) and [ast.unparse(target) for target in each.targets] == ["kind"]:
             return str(ast.literal_eval(each.value))
     return None

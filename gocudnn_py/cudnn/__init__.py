@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gocudnn_py._abi.cudnn import ActivationMode as ActivationMode
 from gocudnn_py._abi.cudnn import BatchNormMode as BatchNormMode
+from gocudnn_py._abi.cudnn import CausalConv1dActivation as CausalConv1dActivation
 from gocudnn_py._abi.cudnn import ConvolutionBwdDataAlgo as ConvolutionBwdDataAlgo
 from gocudnn_py._abi.cudnn import ConvolutionBwdFilterAlgo as ConvolutionBwdFilterAlgo
 from gocudnn_py._abi.cudnn import ConvolutionFwdAlgo as ConvolutionFwdAlgo
@@ -18,9 +19,12 @@ from gocudnn_py._abi.cudnn import FusedOps as FusedOps
 from gocudnn_py._abi.cudnn import FusedOpsConstParamLabel as FusedOpsConstParamLabel
 from gocudnn_py._abi.cudnn import FusedOpsPointerPlaceHolder as FusedOpsPointerPlaceHolder
 from gocudnn_py._abi.cudnn import FusedOpsVariantParamLabel as FusedOpsVariantParamLabel
+from gocudnn_py._abi.cudnn import GnnActivationOp as GnnActivationOp
+from gocudnn_py._abi.cudnn import GnnAggOp as GnnAggOp
 from gocudnn_py._abi.cudnn import IndicesType as IndicesType
 from gocudnn_py._abi.cudnn import LossNormalizationMode as LossNormalizationMode
 from gocudnn_py._abi.cudnn import MathType as MathType
+from gocudnn_py._abi.cudnn import MultiHeadAttnWeightKind as MultiHeadAttnWeightKind
 from gocudnn_py._abi.cudnn import NanPropagation as NanPropagation
 from gocudnn_py._abi.cudnn import NormAlgo as NormAlgo
 from gocudnn_py._abi.cudnn import NormMode as NormMode
@@ -35,6 +39,7 @@ from gocudnn_py._abi.cudnn import RNNClipMode as RNNClipMode
 from gocudnn_py._abi.cudnn import RNNDataLayout as RNNDataLayout
 from gocudnn_py._abi.cudnn import RNNInputMode as RNNInputMode
 from gocudnn_py._abi.cudnn import RNNMode as RNNMode
+from gocudnn_py._abi.cudnn import SeqDataAxis as SeqDataAxis
 from gocudnn_py._abi.cudnn import SoftmaxAlgorithm as SoftmaxAlgorithm
 from gocudnn_py._abi.cudnn import SoftmaxMode as SoftmaxMode
 from gocudnn_py._abi.cudnn import TensorFormat as TensorFormat
@@ -45,10 +50,15 @@ from gocudnn_py.cudnn.algorithms import measure as measure
 from gocudnn_py.cudnn.algorithms import measure_on as measure_on
 from gocudnn_py.cudnn.algorithms import most_algorithms as most_algorithms
 from gocudnn_py.cudnn.algorithms import propose as propose
+from gocudnn_py.cudnn.attention import AttentionDescriptor as AttentionDescriptor
+from gocudnn_py.cudnn.attention import AttentionSpace as AttentionSpace
+from gocudnn_py.cudnn.attention import AttentionWindow as AttentionWindow
+from gocudnn_py.cudnn.attention import QueryMap as QueryMap
 from gocudnn_py.cudnn.batchnorm import BatchNormalization as BatchNormalization
 from gocudnn_py.cudnn.batchnorm import Moments as Moments
 from gocudnn_py.cudnn.convolution import ConvolutionDescriptor as ConvolutionDescriptor
 from gocudnn_py.cudnn.convolution import Direction as Direction
+from gocudnn_py.cudnn.csc import CscGraph as CscGraph
 from gocudnn_py.cudnn.ctc import CtcLossDescriptor as CtcLossDescriptor
 from gocudnn_py.cudnn.ctc import CtcVersion as CtcVersion
 from gocudnn_py.cudnn.ctc import DeviceLabels as DeviceLabels
@@ -60,6 +70,9 @@ from gocudnn_py.cudnn.folding import fold_backward_data as fold_backward_data
 from gocudnn_py.cudnn.fusedops import FusedArguments as FusedArguments
 from gocudnn_py.cudnn.fusedops import FusedConstants as FusedConstants
 from gocudnn_py.cudnn.fusedops import FusedPlan as FusedPlan
+from gocudnn_py.cudnn.gnn import Aggregation as Aggregation
+from gocudnn_py.cudnn.gnn_attention import GraphAttention as GraphAttention
+from gocudnn_py.cudnn.gnn_attention import GraphAttentionV2 as GraphAttentionV2
 from gocudnn_py.cudnn.handle import Handle as Handle
 from gocudnn_py.cudnn.handle import current_handle as current_handle
 from gocudnn_py.cudnn.lrn import LrnDescriptor as LrnDescriptor
@@ -69,8 +82,14 @@ from gocudnn_py.cudnn.pooling import PoolingDescriptor as PoolingDescriptor
 from gocudnn_py.cudnn.reduce import ReduceDescriptor as ReduceDescriptor
 from gocudnn_py.cudnn.rnn import RnnDescriptor as RnnDescriptor
 from gocudnn_py.cudnn.rnn_data import RnnDataDescriptor as RnnDataDescriptor
+from gocudnn_py.cudnn.seqdata import SeqDataDescriptor as SeqDataDescriptor
 from gocudnn_py.cudnn.softmax import softmax_backward as softmax_backward
 from gocudnn_py.cudnn.softmax import softmax_forward as softmax_forward
+from gocudnn_py.cudnn.spatial import SpatialTransformerDescriptor as SpatialTransformerDescriptor
+from gocudnn_py.cudnn.subquadratic import CausalConvolution as CausalConvolution
+from gocudnn_py.cudnn.subquadratic import FftConvolution as FftConvolution
+from gocudnn_py.cudnn.subquadratic import HyenaConvolution as HyenaConvolution
+from gocudnn_py.cudnn.subquadratic import LongFftConvolution as LongFftConvolution
 from gocudnn_py.cudnn.tensor import TensorDescriptor as TensorDescriptor
 from gocudnn_py.cudnn.transform import TransformDescriptor as TransformDescriptor
 from gocudnn_py.cudnn.transform import add as add

@@ -54,8 +54,20 @@ class Operand(NamedTuple):
 
 
 def address(place: Any) -> int:
-    """The address of a buffer, of an address itself, and 0 of None."""
-    return 0 if place is None else int(getattr(place, "pointer", place))
+    """The address of a buffer, of what has `__cuda_array_interface__`, of an address itself; 0 of None.
+
+    Raises TypeError for memory of the host.
+    """
+    if place is None:
+        return 0
+    pointer = getattr(place, "pointer", place)
+    if isinstance(pointer, int):
+        return pointer
+    interface = getattr(place, "__cuda_array_interface__", None)
+    if interface is None:
+        kind = type(place).__name__
+        raise TypeError(f"a {kind} is no memory of a GPU: upload an array of the host to a DeviceBuffer first")
+    return int(interface["data"][0])
 
 
 def span(buffer: Any) -> tuple[int, int]:
@@ -86,7 +98,14 @@ class DataDescriptor(Descriptor):
     dtype: DataType = DataType.FLOAT
 
     def at(self, place: Any) -> Operand:
-        """The data at a buffer or address."""
+        """The data at a buffer, an array of PyTorch's or CuPy's on the GPU, or an address.
+
+        Raises ValueError for a buffer that is too small, TypeError for memory of the host.
+        """
+        address(place)
+        room, needed = getattr(place, "nbytes", None), getattr(self, "size_in_bytes", 0)
+        if isinstance(room, int) and room < needed:
+            raise ValueError(f"{self!r} takes {needed:,} bytes, the buffer holds {room:,}")
         return Operand(self, place)
 
 

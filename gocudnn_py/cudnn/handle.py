@@ -20,11 +20,13 @@ class Handle(Resource):
     `stream` is None for the default stream, a pointer, or anything with `__cuda_stream__`. It is held, for a
     destroyed stream's pointer may be given out again, and changed only by `use`, for that costs 2.5 us.
 
-    Raises NoDevice when there is no GPU.
+    One thread at a time may use it; `current_handle` gives each its own. Raises NoDevice when there is no GPU,
+    ValueError for a stream of another.
     """
 
     def __init__(self, device: int = 0, stream: object = None) -> None:
         self.lib = lib = load("cudnn")
+        _check_device(device, stream)
         made = ctypes.c_void_p()
         with _context(device):
             try:
@@ -42,6 +44,7 @@ class Handle(Resource):
         """Work on another stream from now on, one of a capture say (cudnnSetStream)."""
         pointer = stream_pointer(stream)
         if pointer != self.stream:
+            _check_device(self.device or 0, stream)
             self.lib.cudnnSetStream(self.handle, pointer)
             self.stream = pointer
 
@@ -70,6 +73,12 @@ def _context(device: int) -> AbstractContextManager[None]:
     except NoDevice:
         return nullcontext()  # cuDNN is asked all the same, and says what is wrong in its own words
     return driver.primary_context(device)
+
+
+def _check_device(device: int, stream: object) -> None:
+    ordinal = getattr(getattr(stream, "device", None), "ordinal", device)
+    if ordinal != device:
+        raise ValueError(f"{stream} belongs to GPU {ordinal}, the handle to GPU {device}")
 
 
 def stream_pointer(stream: object) -> int:

@@ -212,7 +212,7 @@ WRONG: list[tuple[Any, str]] = [
     (lambda: run(RnnDescriptor()), "this RnnDescriptor is not set"),
     (lambda: run(x=data(5)), "x has vectors of 5, the network's are of 4"),
     (lambda: run(y=data(4)), "y has vectors of 4, the network's are of 8"),
-    (lambda: run(x_place=buffer(0x10, 159)), "x takes 160 bytes, the buffer holds 159"),
+    (lambda: run(x_place=buffer(0x10, 159)), "RnnDataDescriptor.* takes 160 bytes, the buffer holds 159"),
     (lambda: run(x_place=None), "x is missing, it takes 160 bytes"),
     (lambda: run(hx=buffer(0x10, 63)), "hx takes 64 bytes, the buffer holds 63"),
     (lambda: run(RnnDescriptor().set(GRU, 4, 8), cy=buffer(0x10)), "GRU has no cell states, cy were given"),
