@@ -33,7 +33,7 @@ class BatchNormalization:
     SPATIAL has one mean a channel, PER_ACTIVATION one a position; SPATIAL_PERSISTENT is the faster SPATIAL, which may
     overflow where float16 is near its ends. `parameters` describes scale, bias and all statistics: (1, C, 1, ...) or
     (1, C, *spatial), float32 for half-precision x (cudnnDeriveBNTensorDescriptor). A sum, y = activation(... + z), is
-    asked for by giving `z`; activation and sum need x in channels last of half precision, with channels in fours.
+    asked for by giving `z`; activation and sum need x in channels last of half precision.
     """
 
     def __init__(

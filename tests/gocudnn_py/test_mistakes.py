@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from gocudnn_py import cudnn as api
+from gocudnn_py import errors
 from gocudnn_py.errors import BadParameter
+from tests.mistakes import MISTAKES, PAGE, Mistake, page
 
 pytestmark = pytest.mark.usefixtures("cudnn")
 NHWC = api.TensorFormat.NHWC
@@ -93,3 +95,14 @@ def test_floats_are_no_dimensions() -> None:
 
 def test_numpy_integers_are_dimensions() -> None:
     assert tensor(*np.array([2, 3, 4, 5])).get().dims == (2, 3, 4, 5)
+
+
+@pytest.mark.parametrize("mistake", [each for each in MISTAKES if not each.gpu], ids=lambda each: each.what)
+def test_a_common_mistake_is_told(mistake: Mistake) -> None:
+    kind = getattr(errors, mistake.error, None) or {"ValueError": ValueError, "TypeError": TypeError}[mistake.error]
+    with pytest.raises(kind, match=mistake.says):
+        mistake.make(None)
+
+
+def test_the_page_shows_the_table() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page()
