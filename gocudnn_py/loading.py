@@ -217,10 +217,31 @@ def _named_by(statuses: type[IntEnum], kind: type[StatusError]) -> Callable[[Lib
     return explain
 
 
+NPP_BEFORE_13_2 = {
+    -9999: "NOT_SUPPORTED_MODE_ERROR",
+    -59: "ZERO_MASK_VALUE_ERROR",
+    -23: "RESIZE_FACTOR_ERROR",
+    -22: "INTERPOLATION_ERROR",
+    -21: "MIRROR_FLIP_ERROR",
+    -20: "MOMENT_00_ZERO_ERROR",
+    -19: "THRESHOLD_NEGATIVE_LEVEL_ERROR",
+    -18: "THRESHOLD_ERROR",
+    -17: "CONTEXT_MATCH_ERROR",
+    -16: "FFT_FLAG_ERROR",
+    -15: "FFT_ORDER_ERROR",
+    -14: "STEP_ERROR",
+    -13: "SCALE_RANGE_ERROR",
+    -12: "DATA_TYPE_ERROR",
+}
+"""Statuses that had other numbers, by what they meant."""
+
+
 def _npp_problem(library: Library, function: str, status: int) -> StatusError | Warning:
     from gocudnn_py._abi.npp import NppStatus
 
     name = _name_of(NppStatus, status)
+    if library.version < (13, 2):
+        name = NPP_BEFORE_13_2.get(status, name)
     return NppError(function, status, name) if status < 0 else NppWarning(f"{function}: {name} ({status})")
 
 

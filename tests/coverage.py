@@ -22,8 +22,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "coverage.md"
-LIBRARIES = {"cudnn": "cuDNN", "curand": "cuRAND", "nvjpeg": "nvJPEG"}
-C_NAME = re.compile(r"\b(?:cudnn|curand|nvjpeg)[A-Z]\w+")
+LIBRARIES = {"cudnn": "cuDNN", "curand": "cuRAND", "nvjpeg": "nvJPEG", "npp": "NPP"}
+C_NAME = re.compile(r"\b(?:cudnn|curand|nvjpeg|nppi?)[A-Z]\w+")
 
 NOTHING = "returns nothing that can be checked"
 REASONS: dict[str, str] = {}

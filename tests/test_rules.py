@@ -280,7 +280,12 @@ def project() -> dict[str, Any]:
 
 def test_the_extras(project: dict[str, Any]) -> None:
     extras = project["optional-dependencies"]
-    assert set(extras) == {"cu12", "cu13", "sysctk12", "sysctk13", "data", "test", "docs", "dev"}
+    toolkits = {"cu12", "cu13", "cu12-all", "cu13-all", "sysctk12", "sysctk13"}
+    assert set(extras) == {*toolkits, "data", "test", "docs", "dev"}
+    for major in (12, 13):
+        more = extras[f"cu{major}-all"]
+        assert more[0] == f"gocunets[cu{major}]"
+        assert [each for each in more if f"cu{25 - major}" in each] == []
     for name, major in (("cu12", 12), ("cu13", 13), ("sysctk12", 12), ("sysctk13", 13)):
         (python,) = [each for each in extras[name] if each.startswith("cuda-python")]
         assert python.startswith(f"cuda-python=={major}.")
