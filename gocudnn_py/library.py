@@ -88,12 +88,21 @@ class Library:
             function.restype = row.result
         return function
 
+    def plain(self, name: str) -> Any:
+        """A function that converts no argument and checks no answer: for ctypes objects that are ready to pass."""
+        getattr(self, name)  # NotInThisVersion, and the part that it lies in
+        return self._dll[name]
+
+    def fail(self, name: str, status: int) -> None:
+        """Raise, or warn of, what a function answered with."""
+        problem = self._explain(self, name, status)
+        if isinstance(problem, StatusError):
+            raise problem
+        warnings.warn(problem, stacklevel=3)
+
     def _check(self, status: int, function: Any, arguments: tuple[Any, ...]) -> None:
         if status:
-            problem = self._explain(self, function.__name__, status)
-            if isinstance(problem, StatusError):
-                raise problem
-            warnings.warn(problem, stacklevel=3)
+            self.fail(function.__name__, status)
 
     def _suggestion(self, name: str) -> str:
         close = difflib.get_close_matches(name, self._functions, n=1)

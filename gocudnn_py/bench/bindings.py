@@ -175,6 +175,14 @@ def gemm_ours(setup: Setup) -> Batch:
     return _repeat(lambda: cublas.gemm(blas, a, b, c))
 
 
+def gemm_bound(setup: Setup) -> Batch:
+    """`cublas.BoundCall` of it."""
+    from gocudnn_py import cublas
+    from gocudnn_py.matrix import Matrix
+
+    return _repeat(cublas.BoundCall(setup.blas, cublas.gemm, *(Matrix(buffer, SIDE, SIDE) for buffer in setup.buffers)))
+
+
 def gemm_nvmath(setup: Setup) -> Batch:
     """`gemm_ex` of nvmath-python."""
     library = _module("nvmath.bindings.cublas")
@@ -328,7 +336,13 @@ def event_bindings(setup: Setup) -> Batch:
 
 CLASSES: dict[str, dict[str, Callable[[Setup], Batch]]] = {
     "cuDNN graph": {"gocudnn_py": graph_ours, "cudnn-frontend": graph_frontend, "C": graph_c},
-    "cuBLAS gemm": {"gocudnn_py": gemm_ours, "nvmath-python": gemm_nvmath, "CuPy": gemm_cupy, "C": gemm_c},
+    "cuBLAS gemm": {
+        "gocudnn_py, bound": gemm_bound,
+        "gocudnn_py": gemm_ours,
+        "nvmath-python": gemm_nvmath,
+        "CuPy": gemm_cupy,
+        "C": gemm_c,
+    },
     "cuDNN pooling": {"gocudnn_py": pooling_ours, "C": pooling_c},
     "copy on the card": {
         "gocudnn_py": copy_ours,

@@ -1,19 +1,28 @@
-"""A GPU and its streams."""
+"""A GPU: what it is, what it may reach, its limits and its streams."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gocudnn_py.driver as driver
-from gocudnn_py.errors import LibraryNotFound, NoDevice
+from gocudnn_py.cuda.names import members, value_of
+from gocudnn_py.cuda.stream import Stream
+from gocudnn_py.errors import CudaError, LibraryNotFound, NoDevice
 from gocudnn_py.finding import check_driver
-from gocudnn_py.resource import Resource, drain
+from gocudnn_py.resource import drain
+
+if TYPE_CHECKING:
+    from gocudnn_py.cuda.pool import Pool
 
 _here = threading.local()
-NO_TIMING = 2  # CU_EVENT_DISABLE_TIMING
+INVALID_VALUE = 1  # CUDA_ERROR_INVALID_VALUE
+ALREADY, NOT_ENABLED = 704, 705  # CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED and _NOT_ENABLED
+ATTRIBUTES = "CUdevice_attribute", "CU_DEVICE_ATTRIBUTE_"
+LIMITS = "CUlimit", "CU_LIMIT_"
+CACHES = "CUfunc_cache", "CU_FUNC_CACHE_"
 
 
 class Device:
@@ -45,92 +54,143 @@ class Device:
         return int(self._core.properties.max_shared_memory_per_block_optin)
 
     @property
+    def uuid(self) -> str:
+        """What names this GPU, or its part when it is divided, on every machine (cuDeviceGetUuid)."""
+        return str(self._core.uuid)
+
+    @property
+    def pci_id(self) -> str:
+        """Its place on the bus, domain:bus:device.function (cuDeviceGet, cuDeviceGetPCIBusId)."""
+        text = ctypes.create_string_buffer(16)
+        driver.call("cuDeviceGetPCIBusId", text, len(text), driver.number("cuDeviceGet", self.ordinal))
+        return text.value.decode()
+
+    def attribute(self, name: str) -> int:
+        """An attribute by its name in cuda.h, "MAX_THREADS_PER_BLOCK" say (cuDeviceGetAttribute).
+
+        Raises ValueError for a name that cuda.bindings does not know, CudaError for one that the driver does not.
+        """
+        return driver.attribute(self.ordinal, value_of(*ATTRIBUTES, name))
+
+    def attributes(self) -> dict[str, int]:
+        """Every attribute that this driver knows, by name (cuDeviceGetAttribute)."""
+        found = {}
+        for name, which in members(*ATTRIBUTES).items():
+            try:
+                found[name] = driver.attribute(self.ordinal, which)
+            except CudaError as error:
+                if error.status != INVALID_VALUE:
+                    raise
+        return found
+
+    def can_access(self, other: Device) -> bool:
+        """Whether this GPU may read and write the other's memory (cuDeviceGet, cuDeviceCanAccessPeer)."""
+        devices = (driver.number("cuDeviceGet", each.ordinal) for each in (self, other))
+        return self.ordinal == other.ordinal or bool(driver.number("cuDeviceCanAccessPeer", *devices))
+
+    def enable_access(self, other: Device) -> None:
+        """Let this GPU read and write the other's memory, plain and of its default pool; twice is as once.
+
+        Raises ValueError when they cannot reach one another (cuCtxEnablePeerAccess, cuMemPoolSetAccess).
+        """
+        if self.ordinal == other.ordinal:
+            return
+        if not self.can_access(other):
+            raise ValueError(f"{self} cannot access the memory of {other}: no link joins them")
+        with driver.primary_context(self.ordinal):
+            _call_unless(ALREADY, "cuCtxEnablePeerAccess", driver.context(other.ordinal), 0)
+        other.pool.allow(self)
+
+    def disable_access(self, other: Device) -> None:
+        """Take back what `enable_access` gave; twice is as once (cuCtxDisablePeerAccess, cuMemPoolSetAccess)."""
+        if self.ordinal == other.ordinal:
+            return
+        with driver.primary_context(self.ordinal):
+            _call_unless(NOT_ENABLED, "cuCtxDisablePeerAccess", driver.context(other.ordinal))
+        other.pool.allow(self, "none")
+
+    def limit(self, name: str) -> int:
+        """A limit of the primary context, "STACK_SIZE" say, in bytes or a count (cuCtxGetLimit)."""
+        with driver.primary_context(self.ordinal):
+            return driver.number("cuCtxGetLimit", value_of(*LIMITS, name), kind=ctypes.c_size_t)
+
+    def set_limit(self, name: str, value: int) -> int:
+        """Set a limit of the primary context; what it is then, for the driver may round up (cuCtxSetLimit)."""
+        if value < 0:
+            raise ValueError(f"limit {name} = {value} is negative")
+        with driver.primary_context(self.ordinal):
+            driver.call("cuCtxSetLimit", value_of(*LIMITS, name), value)
+        return self.limit(name)
+
+    @property
+    def cache_preference(self) -> str:
+        """What kernels prefer of shared memory and L1 where they share it: PREFER_NONE, _SHARED, _L1 or _EQUAL.
+
+        Setting it is a wish (cuCtxGetCacheConfig, cuCtxSetCacheConfig).
+        """
+        with driver.primary_context(self.ordinal):
+            value = driver.number("cuCtxGetCacheConfig")
+        return next(name for name, each in members(*CACHES).items() if each == value)
+
+    @cache_preference.setter
+    def cache_preference(self, name: str) -> None:
+        with driver.primary_context(self.ordinal):
+            driver.call("cuCtxSetCacheConfig", value_of(*CACHES, name))
+
+    @property
     def core(self) -> Any:
         """The cuda.core Device."""
         return self._core
 
+    @property
+    def pool(self) -> Pool:
+        """The pool that a `DeviceBuffer` comes from when none is named."""
+        from gocudnn_py.cuda.pool import Pool
+
+        return Pool.default(self)
+
     def make_current(self) -> None:
-        """Make the primary context current in this thread."""
+        """Make the primary context current in this thread (cuCtxSetCurrent)."""
         self._core.set_current()
         _here.ordinal = self.ordinal
 
     def enter(self) -> None:
-        """Make it current unless it is the one that this thread made current last."""
+        """Make it current unless it is the one that this thread made current last (cuCtxSetCurrent)."""
         if getattr(_here, "ordinal", None) != self.ordinal:
             self.make_current()
 
-    def stream(self) -> Stream:
-        """A new non-blocking stream."""
-        return Stream(self)
+    def stream(self, priority: int | None = None) -> Stream:
+        """A new non-blocking stream (cuStreamCreateWithPriority); see `priorities`."""
+        return Stream(self, priority=priority)
+
+    @property
+    def priorities(self) -> tuple[int, int]:
+        """The priorities of streams from least to greatest; greater is smaller (cuCtxGetStreamPriorityRange)."""
+        least, greatest = ctypes.c_int(), ctypes.c_int()
+        with driver.primary_context(self.ordinal):
+            driver.call("cuCtxGetStreamPriorityRange", ctypes.byref(least), ctypes.byref(greatest))
+        return least.value, greatest.value
+
+    def synchronize(self) -> None:
+        """Wait for all that the GPU was given; what finalizers left behind is given back (cuCtxSynchronize)."""
+        with driver.primary_context(self.ordinal):
+            driver.call("cuCtxSynchronize")
+        drain()
 
     def memory_info(self) -> tuple[int, int]:
-        """Free and total memory in bytes."""
+        """Free and total memory in bytes (cuMemGetInfo_v2)."""
         return driver.memory_info(self.ordinal)
 
     def __repr__(self) -> str:
         return f"Device({self.ordinal}: {self.name}, {self.architecture})"
 
 
-class Stream:
-    """A non-blocking stream of a device; anything with `__cuda_stream__` is taken where a stream is.
-
-    `capturing` says that it only records, for as long as a capture lasts.
-    """
-
-    capturing = False
-
-    def __init__(self, device: Device) -> None:
-        from cuda.core import StreamOptions
-
-        self.device = device
-        self.core = device.core.create_stream(options=StreamOptions(nonblocking=True))
-        self.handle = int(self.core.handle)
-        self.cell = ctypes.c_void_p(self.handle)  # as launches take it
-
-    def synchronize(self) -> None:
-        """Wait until everything given to the stream is done; what finalizers left behind is given back."""
-        driver.call("cuStreamSynchronize", self.cell)
-        drain()
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self.handle
-
-    def __repr__(self) -> str:
-        return f"Stream({self.handle:#x} on {self.device})"
-
-
-class Event(Resource):
-    """A point in a stream's work that other streams can wait for, and with `timing` the time when it was reached."""
-
-    def __init__(self, device: Device, *, timing: bool = False) -> None:
-        device.make_current()
-        made = ctypes.c_void_p()
-        driver.call("cuEventCreate", ctypes.byref(made), 0 if timing else NO_TIMING)
-        super().__init__(made.value or 0, _destroy_event, device=device.ordinal)
-
-    def record(self, stream: Stream) -> None:
-        """Mark what the stream has been given so far."""
-        driver.call("cuEventRecord", ctypes.c_void_p(self.handle), ctypes.c_void_p(stream.handle))
-
-    def hold(self, stream: Stream) -> None:
-        """Let the stream's further work wait for the mark."""
-        driver.call("cuStreamWaitEvent", ctypes.c_void_p(stream.handle), ctypes.c_void_p(self.handle), 0)
-
-    def synchronize(self) -> None:
-        """Wait until the mark is reached."""
-        driver.call("cuEventSynchronize", ctypes.c_void_p(self.handle))
-
-    def milliseconds_since(self, start: Event) -> float:
-        """The time between two marks, waiting for this one; both events need `timing`. Raises CudaError."""
-        self.synchronize()
-        milliseconds = ctypes.c_float()
-        handles = ctypes.c_void_p(start.handle), ctypes.c_void_p(self.handle)
-        driver.call("cuEventElapsedTime", ctypes.byref(milliseconds), *handles)
-        return milliseconds.value
-
-
-def _destroy_event(handle: int) -> None:
-    driver.call("cuEventDestroy_v2", ctypes.c_void_p(handle))
+def _call_unless(excused: int, name: str, *arguments: object) -> None:
+    try:
+        driver.call(name, *arguments)
+    except CudaError as error:
+        if error.status != excused:
+            raise
 
 
 @functools.cache

@@ -1,90 +1,165 @@
-"""Device memory from the stream-ordered pool, and pinned memory of the host."""
+"""Device memory: bytes on a GPU, copied, filled, cut into parts, and read and written as a file."""
 
 from __future__ import annotations
 
 import ctypes
 import io
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from gocudnn_py import driver
-from gocudnn_py.cuda.device import NO_TIMING, Device, Stream
-from gocudnn_py.errors import CudaError, OutOfMemory
-from gocudnn_py.resource import Resource, drain
+from gocudnn_py.cuda import owners
+from gocudnn_py.cuda.copies import copy
+from gocudnn_py.cuda.stream import LEGACY, Memory, Stream, wait
+
+if TYPE_CHECKING:
+    from gocudnn_py.cuda.pool import Pool
 
 Array = npt.NDArray[Any]
-OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 DLPACK_CUDA = 2  # kDLCUDA
-ATTACH_GLOBAL = 1  # CU_MEM_ATTACH_GLOBAL: any stream of any device may use it
+FILL = {1: "cuMemsetD8Async", 2: "cuMemsetD16Async", 4: "cuMemsetD32Async"}
 
 
 class DeviceBuffer(io.RawIOBase):
     """Bytes on a GPU, also a file object with a cursor (the thesis's io.Reader and io.Writer).
 
-    Allocated in the order of `stream` from the device's pool and given back in that order, zeroed when asked. Work on
-    other streams has to wait for the allocation; giving back waits for streams that it was `used_on`: launches and
-    captured graphs say so themselves.
+    Allocated in the order of `stream` from `pool`, the device's own if none is named, and given back in that order,
+    zeroed when asked. Work on other streams has to wait for the allocation; giving back waits for streams that it was
+    `used_on`: launches, copies and captured graphs say so themselves (cuMemAllocFromPoolAsync, cuMemFreeAsync).
     """
 
-    def __init__(self, stream: Stream, nbytes: int, *, zeroed: bool = False) -> None:
+    readonly = False  # whether another library owns it, and forbids writing
+
+    def __init__(self, stream: Stream, nbytes: int, *, zeroed: bool = False, pool: Pool | None = None) -> None:
         if nbytes < 0:
             raise ValueError(f"a buffer of {nbytes} bytes")
-        self.stream, self.nbytes, self.device = stream, nbytes, stream.device
-        self._memory = _Memory(stream, max(1, nbytes))
-        self._cursor = 0
+        if pool is not None and pool.device.ordinal != stream.device.ordinal:
+            raise ValueError(f"{pool} is not of the device of {stream}")
+        handle = int(stream.device.core.memory_resource.handle) if pool is None else pool.handle
+        self._take(stream, nbytes, owners.from_pool(stream, max(1, nbytes), handle, pool))
         if zeroed and nbytes:
             self.fill(0)
+
+    def _take(self, stream: Stream, nbytes: int, memory: owners.Owner) -> None:
+        self.stream, self.nbytes, self.device = stream, nbytes, stream.device
+        self.memory = memory
+        self._cursor = 0
+
+    @classmethod
+    def over(cls, stream: Stream, nbytes: int, memory: owners.Owner) -> Self:
+        """A buffer over memory that is there already; it closes it."""
+        buffer = cls.__new__(cls)
+        buffer._take(stream, nbytes, memory)
+        return buffer
+
+    @classmethod
+    def plain(cls, stream: Stream, nbytes: int, *, zeroed: bool = False) -> Self:
+        """Memory of no pool, which other processes can open and which any stream may use at once.
+
+        Giving it back waits for the streams that use it (cuMemAlloc_v2, cuMemFree_v2, cuStreamSynchronize). Raises
+        OutOfMemory.
+        """
+        if nbytes < 1:
+            raise ValueError(f"a buffer of {nbytes} bytes")
+        buffer = cls.over(stream, nbytes, owners.plain(stream, nbytes))
+        if zeroed:
+            buffer.fill(0)
+        return buffer
+
+    def view(self, at: int, nbytes: int | None = None) -> DeviceBuffer:
+        """The part from byte `at`, to the end if no length is given: the same memory, which it holds."""
+        nbytes = self.nbytes - at if nbytes is None else nbytes
+        self._check(at, nbytes)
+        return DeviceBuffer.over(self.stream, nbytes, owners.Part(self, at))
 
     @property
     def pointer(self) -> int:
         """The device address. Raises UnusableResource when closed, or made before a fork."""
-        return self._memory.handle
+        return self.memory.handle
+
+    @property
+    def ordinal(self) -> int:
+        """The number of its GPU."""
+        return self.device.ordinal
 
     def used_on(self, stream: Stream) -> None:
         """Say that another stream has been given work on this memory, for which giving it back then waits."""
-        if stream.handle != self.stream.handle:
-            self._memory.users[stream.handle] = stream
+        if stream is not self.stream and stream.handle != self.stream.handle:
+            self.memory.users[stream.handle] = stream
 
-    def fill(self, byte: int) -> None:
-        """Set every byte, in stream order."""
-        driver.call(
-            "cuMemsetD8Async", _pointer(self.pointer), byte, self._size(self.nbytes), _pointer(self.stream.handle)
-        )
+    def fill(
+        self, value: int, width: int = 1, *, at: int = 0, count: int | None = None, stream: Stream | None = None
+    ) -> None:
+        """Set `count` numbers of `width` bytes (1, 2 or 4) from byte `at`, all to the end if none is given.
+
+        In the order of the buffer's stream, or another (cuMemsetD8Async, cuMemsetD16Async, cuMemsetD32Async).
+        """
+        check_fill(value, width)
+        count = (self.nbytes - at) // width if count is None else count
+        self._check(at, count * width, write=True)
+        if (self.pointer + at) % width:
+            raise ValueError(
+                f"numbers of {width} bytes at address {self.pointer + at:#x}, which is no multiple of that"
+            )
+        if count:
+            stream = stream or self.stream
+            stream.device.enter()
+            driver.call(FILL[width], self.pointer + at, value, count, stream.cell)
+            stream.uses(self)
 
     def upload(self, array: Array, offset: int = 0) -> None:
-        """Copy a contiguous array to `offset` bytes into the buffer; returns when the array may change."""
+        """Copy a contiguous array to `offset` bytes into the buffer; returns when the array may change.
+
+        (cuMemcpyHtoDAsync_v2, cuStreamSynchronize)
+        """
         if not array.flags.c_contiguous:
             raise ValueError(f"upload needs a contiguous array, this one has strides {array.strides}")
-        self._check(offset, array.nbytes)
-        arguments = _pointer(self.pointer + offset), _pointer(array.ctypes.data), self._size(array.nbytes)
-        driver.call("cuMemcpyHtoDAsync_v2", *arguments, _pointer(self.stream.handle))
+        self._check(offset, array.nbytes, write=True)
+        self.device.enter()
+        address = self.pointer + offset
+        driver.call("cuMemcpyHtoDAsync_v2", address, array.ctypes.data, array.nbytes, self.stream.cell)
         self.stream.synchronize()
 
     def download(self, array: Array, offset: int = 0) -> Array:
-        """Fill a contiguous array from `offset` bytes into the buffer, after what the stream has to do."""
+        """Fill a contiguous array from `offset` bytes into the buffer, after what the stream has to do.
+
+        (cuMemcpyDtoHAsync_v2, cuStreamSynchronize)
+        """
         if not array.flags.c_contiguous or not array.flags.writeable:
             raise ValueError("download needs a contiguous array that can be written")
         self._check(offset, array.nbytes)
-        arguments = _pointer(array.ctypes.data), _pointer(self.pointer + offset), self._size(array.nbytes)
-        driver.call("cuMemcpyDtoHAsync_v2", *arguments, _pointer(self.stream.handle))
+        self.device.enter()
+        address = self.pointer + offset
+        driver.call("cuMemcpyDtoHAsync_v2", array.ctypes.data, address, array.nbytes, self.stream.cell)
         self.stream.synchronize()
         return array
 
-    def copy_from(self, source: DeviceBuffer, nbytes: int, *, at: int = 0, source_at: int = 0) -> None:
-        """Copy between device buffers, in the order of this buffer's stream."""
-        self._check(at, nbytes)
-        source._check(source_at, nbytes)
-        arguments = _pointer(self.pointer + at), _pointer(source.pointer + source_at), self._size(nbytes)
-        driver.call("cuMemcpyDtoDAsync_v2", *arguments, _pointer(self.stream.handle))
+    def copy_from(
+        self, source: Memory, nbytes: int, *, at: int = 0, source_at: int = 0, stream: Stream | None = None
+    ) -> None:
+        """Copy from device memory, of another GPU too, or from pinned or managed memory; returns at once.
+
+        In the order of this buffer's stream, or another: until that has come so far, what is copied has to stay as it
+        is (cuMemcpyAsync, cuMemcpyPeerAsync).
+        """
+        copy(stream or self.stream, self, source, nbytes, at=at, source_at=source_at)
+
+    def copy_to(
+        self, target: Memory, nbytes: int, *, at: int = 0, target_at: int = 0, stream: Stream | None = None
+    ) -> None:
+        """Copy to device, pinned or managed memory; returns at once, see `copy_from`.
+
+        (cuMemcpyAsync, cuMemcpyPeerAsync)
+        """
+        copy(stream or self.stream, target, self, nbytes, at=target_at, source_at=at)
 
     def readable(self) -> bool:
         return True
 
     def writable(self) -> bool:
-        return True
+        return not self.readonly
 
     def seekable(self) -> bool:
         return True
@@ -101,7 +176,7 @@ class DeviceBuffer(io.RawIOBase):
         return self._cursor
 
     def readinto(self, target: Any) -> int:
-        """Read from the cursor into a writable buffer of the host; returns how many bytes."""
+        """Read from the cursor into a writable buffer of the host; returns how many bytes (cuMemcpyDtoHAsync_v2)."""
         view = np.frombuffer(target, np.uint8)
         count = max(0, min(len(view), self.nbytes - self._cursor))
         if count:
@@ -110,7 +185,10 @@ class DeviceBuffer(io.RawIOBase):
         return count
 
     def write(self, content: Any) -> int:
-        """Write at the cursor as much as fits; returns how many bytes. Raises ValueError at the end."""
+        """Write at the cursor as much as fits; returns how many bytes. Raises ValueError at the end.
+
+        (cuMemcpyHtoDAsync_v2)
+        """
         view = np.frombuffer(content, np.uint8)
         count = min(len(view), self.nbytes - self._cursor)
         if len(view) and count <= 0:
@@ -122,8 +200,8 @@ class DeviceBuffer(io.RawIOBase):
 
     def close(self) -> None:
         """Give the memory back, in stream order; the second time does nothing."""
-        if not self.closed and hasattr(self, "_memory"):
-            self._memory.close()
+        if not self.closed and hasattr(self, "memory"):
+            self.memory.close()
         super().close()
 
     @property
@@ -143,97 +221,32 @@ class DeviceBuffer(io.RawIOBase):
 
         return Buffer.from_handle(self.pointer, max(1, self.nbytes), owner=self)
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __dlpack__(self, *, stream: int | None = None, **options: Any) -> Any:
+        """The memory for another library, whose stream waits for what this one was given (the array API's __dlpack__).
+
+        None is the default stream, -1 is nobody to wait (cuEventRecord, cuStreamWaitEvent).
+        """
+        consumer = LEGACY if stream is None else stream
+        if consumer not in (-1, self.stream.handle):
+            with driver.primary_context(self.device.ordinal):
+                wait(ctypes.c_void_p(consumer), self.stream.cell)
         return self.core().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return DLPACK_CUDA, self.device.ordinal
 
-    def _check(self, offset: int, nbytes: int) -> None:
+    def _check(self, offset: int, nbytes: int, *, write: bool = False) -> None:
         if self.closed:
             raise ValueError("this buffer is closed")
-        if offset < 0 or offset + nbytes > self.nbytes:
+        if write and self.readonly:
+            raise ValueError("this memory is another library's, which forbids writing it")
+        if offset < 0 or nbytes < 0 or offset + nbytes > self.nbytes:
             raise ValueError(f"bytes {offset} to {offset + nbytes} of a buffer of {self.nbytes}")
 
-    @staticmethod
-    def _size(nbytes: int) -> ctypes.c_size_t:
-        return ctypes.c_size_t(nbytes)
 
-
-class _Memory(Resource):
-    """The ownership of an allocation of the device's pool: given back in stream order, and never within a capture.
-
-    Straight from the driver: cuda.core's own buffers would be given back by their finalizers as well, at any moment.
-    """
-
-    def __init__(self, stream: Stream, nbytes: int) -> None:
-        drain()
-        pool = int(stream.device.core.memory_resource.handle)
-        made = ctypes.c_uint64()
-        try:
-            with driver.primary_context(stream.device.ordinal):
-                sizes = ctypes.c_size_t(nbytes), ctypes.c_void_p(pool)
-                driver.call("cuMemAllocFromPoolAsync", ctypes.byref(made), *sizes, stream.cell)
-        except CudaError as error:
-            if error.status != OUT_OF_MEMORY:
-                raise
-            raise OutOfMemory(nbytes, *driver.memory_info(stream.device.ordinal)) from error
-        self.users: dict[int, Stream] = {}
-        super().__init__(made.value, partial(_give_back, stream, self.users), stream, device=stream.device.ordinal)
-
-
-def _give_back(stream: Stream, users: dict[int, Stream], handle: int) -> None:
-    for user in users.values():  # by the driver's own events: this runs while resources are drained
-        event = ctypes.c_void_p()
-        driver.call("cuEventCreate", ctypes.byref(event), NO_TIMING)
-        driver.call("cuEventRecord", event, user.cell)
-        driver.call("cuStreamWaitEvent", stream.cell, event, 0)
-        driver.call("cuEventDestroy_v2", event)
-    driver.call("cuMemFreeAsync", ctypes.c_uint64(handle), stream.cell)
-
-
-class ManagedBuffer(Resource):
-    """Memory that the host and every GPU reach by one address: an array here, a pointer there.
-
-    The host may touch `array` only when no GPU works on it.
-    """
-
-    def __init__(self, device: Device, nbytes: int) -> None:
-        if nbytes < 1:
-            raise ValueError(f"a buffer of {nbytes} bytes")
-        made = ctypes.c_uint64()
-        with driver.primary_context(device.ordinal):
-            driver.call("cuMemAllocManaged", ctypes.byref(made), ctypes.c_size_t(nbytes), ATTACH_GLOBAL)
-        super().__init__(made.value, _free, device=device.ordinal)
-        self.nbytes = nbytes
-
-    @property
-    def pointer(self) -> int:
-        """The address, on the host and on every device."""
-        return self.handle
-
-    @property
-    def array(self) -> Array:
-        """Its bytes; the array must not outlive the buffer."""
-        return np.ctypeslib.as_array((ctypes.c_uint8 * self.nbytes).from_address(self.handle))
-
-
-def _free(handle: int) -> None:
-    driver.call("cuMemFree_v2", ctypes.c_uint64(handle))
-
-
-class PinnedBuffer:
-    """Page-locked memory of the host, as an array: copies to and from it run beside the CPU."""
-
-    def __init__(self, device: Device, nbytes: int) -> None:
-        from cuda.core import LegacyPinnedMemoryResource
-
-        device.make_current()
-        self._core = LegacyPinnedMemoryResource().allocate(max(1, nbytes))
-        self.pointer, self.nbytes = int(self._core.handle), nbytes
-        memory = (ctypes.c_uint8 * nbytes).from_address(self.pointer)
-        self.array: Array = np.ctypeslib.as_array(memory)
-
-
-def _pointer(address: int) -> ctypes.c_void_p:
-    return ctypes.c_void_p(address)
+def check_fill(value: int, width: int) -> None:
+    """Raise ValueError unless a number of so many bytes can be set."""
+    if width not in FILL:
+        raise ValueError(f"numbers of {width} bytes are not set; there are 1, 2 and 4")
+    if not 0 <= value < 256**width:
+        raise ValueError(f"{value} does not fit {width} bytes without a sign")

@@ -26,8 +26,10 @@ int cuGetErrorName(int s, const char **t) { *t = s == 101 ? "CUDA_ERROR_INVALID_
 int cuGetErrorString(int s, const char **t) { *t = "invalid device ordinal"; return 0; }
 static int say(const char *what, void *c) { printf("%s %p\\n", what, c); fflush(stdout); return 0; }
 int cuDevicePrimaryCtxRetain(void **c, int d) { *c = (char *)0x700000000000 + d; return say("retain", *c); }
-int cuCtxPushCurrent_v2(void *c) { return say("push", c); }
-int cuCtxPopCurrent_v2(void **c) { *c = (void *)1; return say("pop", *c); }
+static void *current;
+int cuCtxGetCurrent(void **c) { *c = current; return 0; }
+int cuCtxPushCurrent_v2(void *c) { current = c; return say("push", c); }
+int cuCtxPopCurrent_v2(void **c) { *c = current; current = 0; return say("pop", *c); }
 """
 USE = """
     from gocudnn_py import driver
@@ -36,7 +38,7 @@ USE = """
     try:
         print(driver.version(), driver.gpus())
         for _ in range(2):
-            with driver.primary_context(1):
+            with driver.primary_context(1), driver.primary_context(1):
                 print("inside")
         with driver.primary_context(2):
             pass
@@ -56,7 +58,7 @@ def use(compile_c: Callable[..., Path], run_python: Callable[..., Any], tmp_path
 
 def test_gpus_and_primary_contexts(use: Callable[[int], list[str]]) -> None:
     gpus = [driver.Gpu(i, f"Fake {i}", (9, 0), 5 << 30) for i in range(2)]
-    entered = ["push 0x700000000001", "inside", "pop 0x1"]
+    entered = ["push 0x700000000001", "inside", "pop 0x700000000001"]  # once: it is current already
     assert use(0) == [
         f"(12, 8) {gpus}",
         "retain 0x700000000001",  # once, and never given back

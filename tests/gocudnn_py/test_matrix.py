@@ -1,19 +1,17 @@
-"""Matrices in row-major terms, what cuBLASLt is told of them, and files that may be lost; no GPU."""
+"""Matrices and vectors in row-major terms, types and scalars of products, and files that may be lost; no GPU."""
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from gocudnn_py import disk
 from gocudnn_py._abi.cublas import ComputeType, Operation
-from gocudnn_py._abi.cublaslt import Epilogue, MatmulDescAttributes
 from gocudnn_py._abi.cuda import CudaDataType
-from gocudnn_py.matrix import Matrix, compute_type, product_sizes
+from gocudnn_py.dtypes import numpy_dtype
+from gocudnn_py.matrix import Matrix, Vector, compute_type, host_scalar, product_sizes, scale_type
 
 
 def test_a_transpose_moves_nothing() -> None:
@@ -26,7 +24,7 @@ def test_a_transpose_moves_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("rows", "columns", "pitch", "words"),
-    [(0, 3, 0, "0 x 3"), (3, 5, 4, "rows of 5 elements cannot lie 4 apart"), (2**31, 1, 0, "2147483648 x 1")],
+    [(0, 3, 0, "0 x 3"), (3, 5, 4, "rows of 5 elements cannot lie 4 apart"), (2**63, 1, 0, "9223372036854775808 x 1")],
 )
 def test_matrices_that_cannot_be(rows: int, columns: int, pitch: int, words: str) -> None:
     with pytest.raises(ValueError, match=words):
@@ -39,8 +37,6 @@ def test_products_are_checked() -> None:
     assert product_sizes("gemm", a, Matrix(0, 7, 5).T, c) == (3, 5, 7)
     with pytest.raises(ValueError, match=r"gemm: R_32F\[3x5\] times R_32F\[7x5\] does not give R_32F\[3x7\]"):
         product_sizes("gemm", a, b.T, c)
-    with pytest.raises(TypeError, match="different types"):
-        product_sizes("gemm", a, Matrix(0, 5, 7, np.float16), c)
     with pytest.raises(ValueError, match="transposed product"):
         product_sizes("gemm", a, b, Matrix(0, 7, 3).T)
 
@@ -50,28 +46,62 @@ def test_float32_is_rounded_only_when_asked() -> None:
     assert compute_type(CudaDataType.R_32F, "tf32") is ComputeType.COMPUTE_32F_FAST_TF32
     assert compute_type(CudaDataType.R_16F, "tf32") is ComputeType.COMPUTE_32F
     assert compute_type(CudaDataType.R_64F, "fma") is ComputeType.COMPUTE_64F
-    with pytest.raises(ValueError, match="'fast' is neither of fma, tf32"):
+    with pytest.raises(ValueError, match="'fast' is none of fma, tf32"):
         compute_type(CudaDataType.R_32F, "fast")
 
 
-def test_cublaslt_keeps_what_it_is_told(cublaslt: Any) -> None:
-    from gocudnn_py.cublaslt import MatmulDescriptor, MatrixLayout
-
-    descriptor = MatmulDescriptor(ComputeType.COMPUTE_32F, CudaDataType.R_32F)
-    address = 2**40 + 256
-    for attribute, cell in (
-        (MatmulDescAttributes.TRANSA, ctypes.c_int32(Operation.T)),
-        (MatmulDescAttributes.EPILOGUE, ctypes.c_int32(Epilogue.RELU_BIAS)),
-        (MatmulDescAttributes.BIAS_POINTER, ctypes.c_uint64(address)),
+def test_products_of_every_type() -> None:
+    types, compute = CudaDataType, ComputeType
+    for code, math, result, sums, scale in (
+        (types.R_32F, "pedantic", types.R_32F, compute.COMPUTE_32F_PEDANTIC, types.R_32F),
+        (types.R_32F, "bfloat16x9", types.R_32F, compute.COMPUTE_32F_EMULATED_16BFX9, types.R_32F),
+        (types.C_32F, "tf32", types.C_32F, compute.COMPUTE_32F_FAST_TF32, types.C_32F),
+        (types.C_64F, "fma", types.C_64F, compute.COMPUTE_64F, types.C_64F),
+        (types.R_64F, "pedantic", types.R_64F, compute.COMPUTE_64F_PEDANTIC, types.R_64F),
+        (types.R_16BF, "fma", types.R_32F, compute.COMPUTE_32F, types.R_32F),
+        (types.R_16F, "half_sums", types.R_16F, compute.COMPUTE_16F, types.R_16F),
+        (types.R_8I, "fma", types.R_32I, compute.COMPUTE_32I, types.R_32I),
+        (types.R_8I, "fma", types.R_8I, compute.COMPUTE_32I, types.R_32F),
+        (types.R_8I, "fma", types.R_32F, compute.COMPUTE_32F, types.R_32F),
+        (types.R_8F_E4M3, "fma", types.R_16BF, compute.COMPUTE_32F, types.R_32F),
     ):
-        descriptor.set(attribute, cell)
-    assert descriptor.get(MatmulDescAttributes.TRANSA, ctypes.c_int32()) == Operation.T
-    assert descriptor.get(MatmulDescAttributes.EPILOGUE, ctypes.c_int32()) == Epilogue.RELU_BIAS
-    assert descriptor.get(MatmulDescAttributes.BIAS_POINTER, ctypes.c_uint64()) == address
-    with MatrixLayout(Matrix(0, 3, 5, "bfloat16")) as layout:
-        assert layout.handle
-    with pytest.raises(Exception, match="INVALID_VALUE"):
-        descriptor.set(MatmulDescAttributes.TRANSA, ctypes.c_int8(1))
+        assert (compute_type(code, math, result), scale_type(sums, result)) == (sums, scale)
+    with pytest.raises(TypeError, match="there are no products of R_64I"):
+        compute_type(types.R_64I, "fma")
+
+
+@pytest.mark.parametrize("code", [CudaDataType.R_32F, CudaDataType.R_64F, CudaDataType.C_64F, CudaDataType.R_16BF])
+def test_scalars_are_what_c_reads(code: CudaDataType) -> None:
+    assert np.frombuffer(host_scalar(-0.375, code), numpy_dtype(code))[0] == -0.375
+
+
+def test_scalars_that_a_type_lacks() -> None:
+    assert host_scalar(2.0, CudaDataType.R_32I) == (2).to_bytes(4, "little")
+    assert np.isinf(np.frombuffer(host_scalar(float("inf"), CudaDataType.R_16F), np.float16)[0])
+    with pytest.raises(ValueError, match=r"0.5 is no int32"):
+        host_scalar(0.5, CudaDataType.R_32I)
+    with pytest.raises(ValueError, match=r"100000.0 is beyond what float16 holds"):
+        host_scalar(1e5, CudaDataType.R_16F)
+    with pytest.raises(TypeError, match=r"1j is complex, and float64 is not"):
+        host_scalar(1j, CudaDataType.R_64F)
+
+
+def test_conjugates() -> None:
+    a = Matrix(0, 3, 5, "complex64")
+    assert (a.H.operation, a.H.H, a.T.H.conjugated, a.T.H.transposed) == (Operation.C, a, True, False)
+    assert Matrix(0, 3, 5).H == Matrix(0, 3, 5).T
+    with pytest.raises(ValueError, match="conjugated and not transposed"):
+        a.T.H.operation  # noqa: B018 - it raises
+    with pytest.raises(TypeError, match="R_32F has no conjugate"):
+        Matrix(0, 3, 5, conjugated=True)
+
+
+def test_offsets_are_in_elements() -> None:
+    assert Matrix(4096, 3, 5, "complex128", offset=3).address == 4096 + 48
+    assert Vector(4096, 3, "float16", offset=3).address == 4096 + 6
+    assert Vector(4096, 3, "float4_e2m1fn", offset=2).address == 4096 + 1
+    assert Vector(4096, 3, stride=7, offset=2).column == Matrix(4096, 3, 1, pitch=7, offset=2)
+    assert str(Vector(0, 3, "bfloat16")) == "R_16BF[3]"
 
 
 def test_a_kept_file_comes_back_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

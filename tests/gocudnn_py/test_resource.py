@@ -226,7 +226,7 @@ def test_much_memory_that_other_streams_used_is_given_back(monkeypatch: pytest.M
     monkeypatch.setattr(driver, "library", lambda: stand_in)
     monkeypatch.setattr(driver, "primary_context", lambda device: nullcontext())
     device = SimpleNamespace(ordinal=0, core=SimpleNamespace(memory_resource=pool))
-    own, other = (SimpleNamespace(device=device, handle=n, cell=ctypes.c_void_p(n)) for n in (1, 2))
+    own, other = (SimpleNamespace(device=device, handle=n, cell=ctypes.c_void_p(n), capturing=False) for n in (1, 2))
     buffers: list[Any] = [DeviceBuffer(own, 16) for _ in range(500)]  # type: ignore[arg-type]
     for buffer in buffers:
         buffer.used_on(other)

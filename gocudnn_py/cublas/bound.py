@@ -1,0 +1,55 @@
+"""A call of cuBLAS made ready once, to be made again and again at little more than the library's own cost."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+from gocudnn_py._abi.base import Int
+from gocudnn_py._abi.cublas import FUNCTIONS
+from gocudnn_py.cublas.handle import Handle
+
+
+class BoundCall:
+    """An operation with its operands, checked and packed: call it as often as you like, on the handle's stream.
+
+        product = cublas.BoundCall(handle, cublas.gemm, a, b, c, beta=1.0)
+        product()
+
+    What lies in the operands is read anew each time, numbers such as alpha stay as they were. Raises ValueError for an
+    operation that takes several calls, or gives a result to the host, and whatever the operation raises.
+    """
+
+    def __init__(self, handle: Handle, operation: Callable[..., object], *operands: Any, **how: Any) -> None:
+        self._handle, self._operands = handle, (operands, how)
+        calls = handle.noted(lambda: operation(handle, *operands, **how))
+        if len(calls) != 1:
+            raise ValueError(f"{operation.__name__} makes {len(calls)} calls, which cannot be bound as one")
+        self.name, arguments = calls[0]
+        self._function = handle.lib.plain(self.name)
+        kinds = FUNCTIONS[self.name].arguments[1:]
+        self._arguments = [ctypes.c_void_p(handle.handle), *map(_cell, kinds, arguments)]
+        self._stream, self._mode = handle.stream, handle.pointer_mode
+
+    def __call__(self) -> None:
+        """Make the call. Raises CublasError, UnusableResource when the handle is closed."""
+        handle = self._handle
+        if not handle.ready(self._stream, self._mode):
+            handle.hold(self.name, *(each for each in self._operands[0] if hasattr(each, "places")))
+            self._stream = handle.stream
+        status = self._function(*self._arguments)
+        if status:
+            handle.lib.fail(self.name, status)
+
+    def __repr__(self) -> str:
+        return f"BoundCall({self.name})"
+
+
+def _cell(kind: Any, argument: Any) -> Any:
+    """An argument as C takes it, with no conversion left to do."""
+    if kind is Int:
+        return ctypes.c_int(argument)
+    if isinstance(argument, bytes):
+        return ctypes.c_char_p(argument)
+    return kind(argument)
