@@ -7,6 +7,7 @@ GocudnnError
 ├── NoDevice             no NVIDIA driver, or no GPU
 ├── OutOfMemory          a GPU has not the memory that was asked for: .asked .free .total
 ├── UnusableResource     an object that is closed, or was made before a fork
+├── CompilerError        NVRTC or nvJitLink refuses its input: .log (in gocudnn_py.cuda)
 ├── GraphRefused         cuDNN refuses an operation of a graph, or has no engine for it: .operation .reasons
 └── StatusError          what a library answered: .function .status .name .library_message
     ├── CudnnError

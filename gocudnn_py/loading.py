@@ -112,6 +112,7 @@ def file_major(path: str) -> int | None:
 
 
 def _cudnn_error(library: Library, function: str, status: int) -> CudnnError:
+    """In the library's own words (cudnnGetErrorString, cudnnGetLastErrorString)."""
     # Read at once and thereby cleared: a later failure that says nothing would show this text again.
     text = ctypes.create_string_buffer(4096)
     library.cudnnGetLastErrorString(text, len(text))

@@ -15,7 +15,7 @@ from gocudnn_py.resource import Resource
 
 
 class Handle(Resource):
-    """cuDNN on one device and stream.
+    """cuDNN on one device and stream (cudnnCreate, cudnnDestroy, cudnnSetStream).
 
     `stream` is None for the default stream, a pointer, or anything with `__cuda_stream__`. It is held, for a
     destroyed stream's pointer may be given out again, and changed only by `use`, for that costs 2.5 us.

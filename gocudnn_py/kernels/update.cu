@@ -3,6 +3,7 @@
 #include "launch.cuh"
 #include "overlap.cuh"
 #include "step_state.cuh"
+#include "update_rule.cuh"
 
 #define LOSS_SCALE_PERIOD 2000  // convnetgo.optimizers
 
@@ -49,20 +50,8 @@ extern "C" __global__ void advance_step(StepState* state, const T* loss, const l
     state->steady = 0;
 }
 
-#define SGD 0
-#define MOMENTUM 1
-#define ADAGRAD 2
-#define ADADELTA 3
-#define ADAM 4
-
 #ifdef RULE
-__device__ __forceinline__ float running_mean(float mean, float sample, float decay, float rest)
-{
-    return decay * mean + rest * sample;
-}
-
-// first and second are the moments, in the order of optim.py, absent where the rule has none. The three
-// constants are: decay (momentum), epsilon (Adagrad), decay and epsilon (Adadelta), beta1, beta2 and epsilon (Adam).
+// first and second are absent where the rule has no such moment.
 extern "C" __global__ void __launch_bounds__(MAX_THREADS) update(
     const StepState* state, const float* w, const float* dw, const float* first, const float* second,
     float* new_w, float* new_first, float* new_second, long long count, int group,
@@ -88,36 +77,16 @@ extern "C" __global__ void __launch_bounds__(MAX_THREADS) update(
     const float rest_0 = 1.0 - constant_0, rest_1 = 1.0 - constant_1;
     FOR_EACH(i, count) {
         const float weight = w[i];
-        float moment = RULE == SGD ? 0.0f : first[i];
-        float other = RULE >= ADADELTA ? second[i] : 0.0f;
+        float moment = HAS_FIRST ? first[i] : 0.0f;
+        float other = HAS_SECOND ? second[i] : 0.0f;
         float result = weight;
         if (!skip) {
-            float g = l2_factor * weight + dw[i];
-            if (l1_factor != 0.0f) g += l1_factor * (weight > 0.0f ? 1.0f : weight < 0.0f ? -1.0f : 0.0f);
-            if (RULE == SGD) result = weight - rate * g;
-            if (RULE == MOMENTUM) {
-                moment = c0 * moment + rate * g;
-                result = weight - moment;
-            }
-            if (RULE == ADAGRAD) {
-                moment += g * g;
-                result = weight - rate * g / (sqrtf(moment) + c0);
-            }
-            if (RULE == ADADELTA) {
-                moment = running_mean(moment, g * g, c0, rest_0);
-                const float change = sqrtf((other + c1) / (moment + c1)) * g;
-                other = running_mean(other, change * change, c0, rest_0);
-                result = weight - rate * change;
-            }
-            if (RULE == ADAM) {
-                moment = running_mean(moment, g, c0, rest_0);
-                other = running_mean(other, g * g, c1, rest_1);
-                result = weight - moment / (sqrtf(other) / root + c2) * rate;
-            }
+            const float g = regularized(weight, dw[i], l1_factor, l2_factor);
+            result = updated(weight, g, moment, other, rate, root, c0, c1, c2, rest_0, rest_1);
         }
         new_w[i] = result;
-        if (RULE != SGD) new_first[i] = moment;
-        if (RULE >= ADADELTA) new_second[i] = other;
+        if (HAS_FIRST) new_first[i] = moment;
+        if (HAS_SECOND) new_second[i] = other;
     }
 }
 #endif

@@ -55,6 +55,7 @@ def test_the_cases_cover_what_they_should() -> None:
     assert sum(max(case.stride) > 1 for case in drawn) > 1000
 
 
+@pytest.mark.covers("cudnnGetConvolutionNdForwardOutputDim", "cudnnGetConvolution2dForwardOutputDim")
 @pytest.mark.parametrize("layout", [api.TensorFormat.NCHW, api.TensorFormat.NHWC])
 def test_convolutions(layout: api.TensorFormat) -> None:
     x, w, conv = api.TensorDescriptor(), api.FilterDescriptor(), api.ConvolutionDescriptor()
@@ -65,6 +66,7 @@ def test_convolutions(layout: api.TensorFormat) -> None:
         assert conv.output_shape(x, w) == (case.x[0], case.w[0], *case.expected()), case
 
 
+@pytest.mark.covers("cudnnGetPoolingNdForwardOutputDim", "cudnnGetPooling2dForwardOutputDim")
 def test_poolings() -> None:
     random = np.random.default_rng(SEED + 1)
     x, pooling = api.TensorDescriptor(), api.PoolingDescriptor()

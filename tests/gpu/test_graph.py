@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from gocudnn_py.cuda import DeviceBuffer, capture
+from gocudnn_py.cuda import capture
 from gocudnn_py.cudnn import Handle
 from gocudnn_py.cudnn.graph import (
     DeviceProperties,
-    Execution,
     Graph,
     Plan,
     Policy,
@@ -23,48 +22,16 @@ from gocudnn_py.cudnn.graph import (
     plans,
 )
 from gocudnn_py.cudnn.graph.timing import Stopwatch
-from gocudnn_py.dtypes import numpy_dtype
 from gocudnn_py.errors import CudnnError
 from gocunets import convnetgo
+from tests.gpu.running_graphs import COVERS, Array, Memory, U, bound, numbers
 
 if TYPE_CHECKING:
     from gocunets.backends.cudnn import CudaBackend
 
-Array = np.ndarray[Any, Any]
-U = {"float32": 2.0**-24, "tf32": 2.0**-11, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+pytestmark = COVERS
 WINDOW = {"padding": (1, 1), "stride": (2, 1), "dilation": (1, 2)}
 STRICT = Policy(deterministic=True)
-
-
-@pytest.fixture(scope="module")
-def handle(backend: CudaBackend) -> Handle:
-    return Handle(backend.device.ordinal, backend.stream)
-
-
-def numbers(shape: tuple[int, ...], dtype: str, seed: int) -> Array:
-    rng = np.random.default_rng(seed)
-    return rng.standard_normal(shape).astype(numpy_dtype(dtype))
-
-
-class Memory:
-    """Buffers for the tensors of a graph, filled from arrays in the tensors' own memory order."""
-
-    def __init__(self, backend: CudaBackend, graph: Graph) -> None:
-        self.stream = backend.stream
-        self.buffers = {tensor: DeviceBuffer(backend.stream, tensor.nbytes, zeroed=True) for tensor in graph.real}
-
-    def put(self, tensor: Tensor, array: Array) -> None:
-        order = sorted(range(array.ndim), key=lambda axis: -tensor.strides[axis])
-        self.buffers[tensor].upload(np.ascontiguousarray(array.transpose(order)))
-
-    def get(self, tensor: Tensor) -> Array:
-        order = sorted(range(len(tensor.dims)), key=lambda axis: -tensor.strides[axis])
-        flat = np.empty([tensor.dims[axis] for axis in order], numpy_dtype(tensor.dtype))
-        return self.buffers[tensor].download(flat).transpose(np.argsort(order)).astype(np.float64)
-
-
-def bound(plan: Plan, memory: Memory) -> Execution:
-    return plan.bind(memory.buffers, DeviceBuffer(memory.stream, plan.workspace))
 
 
 def graph_of(kind: str, dtype: str, last: bool) -> tuple[Graph, dict[Tensor, Array], Tensor, Array, Array, int]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from gocudnn_py import disk, driver
-from gocudnn_py.cudnn.graph.engines import DeviceProperties, Policy, Target
+from gocudnn_py.cudnn.graph.engines import Policy
 from gocudnn_py.cudnn.graph.graph import Graph
 from gocudnn_py.cudnn.graph.plan import Plan, plans
-from gocudnn_py.errors import CudnnError, GraphRefused
+from gocudnn_py.cudnn.graph.ranking import Measure, Ranking, rank_plans
+from gocudnn_py.cudnn.graph.target import DeviceProperties, Target
+from gocudnn_py.errors import CudnnError
 from gocudnn_py.library import load
 
-Measure = Callable[[Plan], float]
 FORMAT = "1"
 
 
@@ -24,30 +24,51 @@ def choose_plan(
     policy: Policy | None = None,
     *,
     measure: Measure | None = None,
-    most: int = 8,
+    most: int | None = 16,
     folder: Path | None = None,
 ) -> Plan:
     """The plan for a graph on a GPU, and keep the choice for other processes.
 
-    With `measure`, which gives a plan's time, the first `most` plans are compared; a plan that fails to run
-    is passed over. Without it the first is taken. `folder` holds the kept plans, the user's cache unless
-    given. Raises GraphRefused when no plan is to be had, or every one that is measured fails.
+    With `measure`, which gives a plan's time, the first `most` plans are compared, all of them for None; a plan that
+    fails to run is passed over. Without it the first is taken. `folder` holds the kept plans, the user's cache unless
+    given; `kept_ranking` reads how the comparison went (cudnnBackendFinalize, cudnnBackendGetAttribute). Raises
+    GraphRefused when no plan is to be had, or every one that is measured fails.
     """
     policy = policy or Policy()
-    path = (folder or disk.cache_folder("plans")) / f"{key(graph, target, policy, measured=measure is not None)}.plan"
+    path = _path(graph, target, policy, folder, measured=measure is not None)
     kept = _restore(path, graph, target)
     if kept is not None:
         return kept
-    chosen = _first_or_fastest(graph, target, policy, measure, most)
-    disk.write(path, json.dumps({"plan": chosen.json.decode()}).encode())
+    record: dict[str, Any] = {}
+    if measure is None:
+        chosen = next(plans(graph, target, policy))
+    else:
+        chosen, ranking = rank_plans(graph, target, policy, measure=measure, most=most)
+        record["ranking"] = ranking.records
+    disk.write(path, json.dumps({"plan": chosen.json.decode(), **record}).encode())
     return chosen
 
 
+def kept_ranking(
+    graph: Graph, target: Target, policy: Policy | None = None, *, folder: Path | None = None
+) -> Ranking | None:
+    """How the plans compared when a kept one was chosen by measurement, None when none is kept."""
+    content = _read(_path(graph, target, policy or Policy(), folder, measured=True))
+    try:
+        return None if content is None else Ranking.from_records(content["ranking"])
+    except (KeyError, TypeError):
+        return None
+
+
 def key(graph: Graph, target: Target, policy: Policy, *, measured: bool) -> str:
-    """What a kept plan is good for: this graph, policy, cuDNN build, and kind of GPU."""
+    """What a kept plan is good for: this graph, policy, cuDNN build, and kind of GPU (cudnnGetCudartVersion)."""
     lib = load("cudnn")
     build = lib.version, lib.cudnnGetCudartVersion()
     return disk.key(FORMAT, graph.key(), policy, measured, build, *_gpu(target))
+
+
+def _path(graph: Graph, target: Target, policy: Policy, folder: Path | None, *, measured: bool) -> Path:
+    return (folder or disk.cache_folder("plans")) / f"{key(graph, target, policy, measured=measured)}.plan"
 
 
 def _gpu(target: Target) -> tuple[object, ...]:
@@ -58,29 +79,20 @@ def _gpu(target: Target) -> tuple[object, ...]:
     return gpu.name, gpu.capability, driver.version()
 
 
+def _read(path: Path) -> dict[str, Any] | None:
+    """What a file holds; None when there is none, or it is corrupt."""
+    content = disk.read(path)
+    try:
+        found = None if content is None else json.loads(content)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def _restore(path: Path, graph: Graph, target: Target) -> Plan | None:
     """The plan that a file holds; None when there is none, or it is corrupt or another's."""
-    content = disk.read(path)
-    if content is None:
-        return None
+    content = _read(path)
     try:
-        return Plan.from_json(graph, json.loads(content)["plan"].encode(), target)
-    except (CudnnError, ValueError, KeyError, TypeError):
+        return None if content is None else Plan.from_json(graph, content["plan"].encode(), target)
+    except (CudnnError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _first_or_fastest(graph: Graph, target: Target, policy: Policy, measure: Measure | None, most: int) -> Plan:
-    possible = plans(graph, target, policy)
-    first = next(possible)
-    if measure is None:
-        return first
-    timed: list[tuple[float, int, Plan]] = []
-    failures: list[str] = []
-    for number, plan in enumerate((first, *islice(possible, most - 1))):
-        try:
-            timed.append((measure(plan), number, plan))
-        except CudnnError as error:
-            failures.append(f"engine {plan.engine}: {error}")
-    if not timed:
-        raise GraphRefused(f"no plan runs, of {len(failures)} tried: {failures[0]}\nin {graph}", reasons=failures)
-    return min(timed)[2]

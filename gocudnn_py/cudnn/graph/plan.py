@@ -1,18 +1,24 @@
-"""Plans: an engine made ready for a graph, its workspace, its execution, its JSON."""
+"""Plans: an engine made ready for a graph, its workspace, its JSON."""
 
 from __future__ import annotations
 
-import ctypes
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from gocudnn_py._abi.cudnn import BackendAttributeName as Attribute
 from gocudnn_py._abi.cudnn import BackendAttributeType as Type
 from gocudnn_py._abi.cudnn import BackendDescriptorType as Kind
+from gocudnn_py._abi.cudnn import CudaGraphRetention
 from gocudnn_py.cudnn.graph.descriptor import BackendDescriptor
-from gocudnn_py.cudnn.graph.engines import Candidate, DeviceProperties, Policy, Target, candidates, refusals
+from gocudnn_py.cudnn.graph.engine import Candidate
+from gocudnn_py.cudnn.graph.engines import Policy, candidates, refusals
+from gocudnn_py.cudnn.graph.execution import Execution
 from gocudnn_py.cudnn.graph.graph import Graph
+from gocudnn_py.cudnn.graph.kernel_cache import KernelCache
+from gocudnn_py.cudnn.graph.target import Target, aimed
 from gocudnn_py.cudnn.graph.tensor import Tensor
 from gocudnn_py.cudnn.handle import Handle
 from gocudnn_py.errors import CudnnError, GraphRefused
@@ -29,100 +35,122 @@ class Plan:
         self.workspace = int(descriptor.one(Attribute.EXECUTION_PLAN_WORKSPACE_SIZE, Type.INT64))
 
     @staticmethod
-    def of(graph: Graph, candidate: Candidate, target: Target) -> Plan:
-        """The plan of a candidate; compiles its kernel where the engine does that. Raises CudnnError."""
+    def of(
+        graph: Graph,
+        candidate: Candidate,
+        target: Target,
+        *,
+        kernels: KernelCache | None = None,
+        retention: CudaGraphRetention | None = None,
+    ) -> Plan:
+        """The plan of a candidate; compiles its kernel where the engine does that (cudnnBackendFinalize).
+
+        `kernels` has those of other extents of a dynamic graph. `retention` says who keeps them for CUDA graphs: each
+        graph, as is usual, or the caller (from cuDNN 9.28). Raises CudnnError.
+        """
         made = _for_target(target)
         made.set(Attribute.EXECUTION_PLAN_ENGINE_CONFIG, Type.BACKEND_DESCRIPTOR, candidate.config)
+        if kernels is not None:
+            made.set(Attribute.EXECUTION_PLAN_KERNEL_CACHE, Type.BACKEND_DESCRIPTOR, kernels.descriptor)
+        if retention is not None:
+            made.set(Attribute.EXECUTION_PLAN_CUDA_GRAPH_RETENTION, Type.CUDA_GRAPH_RETENTION, retention)
         return Plan(graph, made.finalize(), candidate.engine)
 
     @staticmethod
     def from_json(graph: Graph, content: bytes, target: Target) -> Plan:
-        """The plan that `json` gave, made for the same graph, cuDNN and GPU. Raises CudnnError for another's."""
+        """The plan that `json` gave, made for the same graph, cuDNN and GPU (cudnnBackendFinalize).
+
+        Raises CudnnError for another's.
+        """
         made = _for_target(target)
         made.set_text(Attribute.EXECUTION_PLAN_JSON_REPRESENTATION, content).finalize()
         return Plan(graph, made, _engine_of(content))
 
     @property
     def json(self) -> bytes:
-        """The plan with its kernels, to be kept or shipped."""
+        """The plan with its kernels, to be kept or shipped (cudnnBackendGetAttribute)."""
         return self.descriptor.text(Attribute.EXECUTION_PLAN_JSON_REPRESENTATION)
 
-    def bind(self, pointers: Mapping[Tensor, Any], workspace: Any = 0) -> Execution:
+    @cached_property
+    def candidate(self) -> Candidate:
+        """Its engine with the settings and notes, also of a plan that came from JSON (cudnnBackendGetAttribute)."""
+        attribute, kind = Attribute.EXECUTION_PLAN_ENGINE_CONFIG, Kind.ENGINECFG_DESCRIPTOR
+        (config,) = self.descriptor.descriptors(attribute, kind, at_most=1)
+        return Candidate.of(config)
+
+    def bind(
+        self, pointers: Mapping[Tensor, Any], workspace: Any = 0, *, values: Mapping[Tensor, float] | None = None
+    ) -> Execution:
         """A run on these addresses (or buffers), one for each tensor of the graph that has memory.
 
-        Raises ValueError for a tensor without one, or an address that is not aligned as declared.
+        `values` are those of scalars that are to differ from the graph's. Raises ValueError for a tensor without an
+        address, or an address that is not aligned as declared.
         """
-        return Execution(self, pointers, workspace)
+        return Execution(self, pointers, workspace, values=values)
 
     def __repr__(self) -> str:
         return f"Plan(engine {self.engine}, workspace {self.workspace:,} bytes)\n{self.graph}"
 
 
-class Execution:
-    """A plan bound to addresses: call it with a handle, as often as you like; keeps the buffers alive."""
+@dataclass(frozen=True)
+class Attempt:
+    """What came of a candidate: a plan, or why there is none."""
 
-    def __init__(self, plan: Plan, pointers: Mapping[Tensor, Any], workspace: Any = 0) -> None:
-        self.plan, self._held = plan, (dict(pointers), workspace)
-        tensors = plan.graph.real
-        missing = [tensor.name for tensor in tensors if tensor not in pointers]
-        if missing:
-            raise ValueError(f"no address for {', '.join(missing)} of {plan.graph}")
-        addresses = [_address(pointers[tensor]) for tensor in tensors]
-        for tensor, address in zip(tensors, addresses, strict=True):
-            if address % tensor.alignment:
-                raise ValueError(f"{tensor.name} lies at {address:#x}, declared is a multiple of {tensor.alignment}")
-        scratch = _address(workspace)
-        if plan.workspace and not scratch:
-            raise ValueError(f"{plan!r} needs {plan.workspace:,} bytes of workspace, none is given")
-        pack = BackendDescriptor(Kind.VARIANT_PACK_DESCRIPTOR)
-        pack.set(Attribute.VARIANT_PACK_UNIQUE_IDS, Type.INT64, *(tensor.uid for tensor in tensors))
-        pack.set(Attribute.VARIANT_PACK_DATA_POINTERS, Type.VOID_PTR, *addresses)
-        pack.set(Attribute.VARIANT_PACK_WORKSPACE, Type.VOID_PTR, scratch)
-        self._pack = pack.finalize()
-        self._execute = pack.lib.cudnnBackendExecute
-        self._arguments = ctypes.c_void_p(plan.descriptor.handle), ctypes.c_void_p(self._pack.handle)
-
-    def __call__(self, handle: Handle) -> None:
-        """Run on the handle's stream (cudnnBackendExecute)."""
-        self._execute(handle.handle, *self._arguments)
+    candidate: Candidate
+    plan: Plan | None
+    objection: str = ""
 
 
-def plans(graph: Graph, target: Target, policy: Policy | None = None) -> Iterator[Plan]:
-    """Every plan that a policy lets through, cuDNN's best guess first, made as it is asked for.
-
-    An engine whose plan cannot be made is passed over: the heuristics list some that fail to compile.
-    Raises GraphRefused, with the reasons, when there is not one.
-    """
+def attempts(graph: Graph, target: Target, policy: Policy | None = None) -> Iterator[Attempt]:
+    """Every candidate for a graph, best guess first, with its plan or why there is none (cudnnBackendFinalize)."""
     policy = policy or Policy()
     operations = graph.build(target if isinstance(target, Handle) else None)
     float32 = graph.multiplies_float32
-    reasons: list[str] = []
-    found = False
-    for candidate in candidates(operations, target):
+    for candidate in candidates(operations, target, sm_count=policy.sm_count):
         objection = policy.objection(candidate, float32)
+        plan = None
         if objection is None:
             try:
                 plan = Plan.of(graph, candidate, target)
             except CudnnError as error:
                 objection = error.library_message or error.name
-            else:
-                if policy.workspace is None or plan.workspace <= policy.workspace:
-                    found = True
-                    yield plan
-                    continue
-                objection = f"it needs {plan.workspace:,} bytes of workspace, {policy.workspace:,} are allowed"
-        reasons.append(f"{candidate}: {objection}")
+        if plan is not None and policy.workspace is not None and plan.workspace > policy.workspace:
+            objection = f"it needs {plan.workspace:,} bytes of workspace, {policy.workspace:,} are allowed"
+            plan = None
+        yield Attempt(candidate, plan, objection or "")
+
+
+def plans(graph: Graph, target: Target, policy: Policy | None = None) -> Iterator[Plan]:
+    """Every plan that a policy lets through, cuDNN's best guess first, made as it is asked for (cudnnBackendFinalize).
+
+    An engine whose plan cannot be made is passed over: the heuristics list some that fail to compile.
+    Raises GraphRefused, with the reasons, when there is not one.
+    """
+    policy = policy or Policy()
+    reasons: list[str] = []
+    found = False
+    for attempt in attempts(graph, target, policy):
+        if attempt.plan is not None:
+            found = True
+            yield attempt.plan
+        else:
+            reasons.append(f"{attempt.candidate}: {attempt.objection}")
     if not found:
-        reasons = reasons or refusals(operations, target) or ["cuDNN proposes none"]
-        listed = "".join(f"\n  {reason}" for reason in reasons)
-        raise GraphRefused(f"no engine for {graph}\nunder {policy}:{listed}", reasons=reasons)
+        raise refused(graph, target, policy, reasons)
+
+
+def refused(graph: Graph, target: Target, policy: Policy, reasons: list[str]) -> GraphRefused:
+    """The error that says why there is no plan, with cuDNN's own reasons when it proposed no engine."""
+    if not reasons:
+        operations = graph.build(target if isinstance(target, Handle) else None)
+        reasons = refusals(operations, target) or ["cuDNN proposes none"]
+    listed = "".join(f"\n  {reason}" for reason in reasons)
+    return GraphRefused(f"no engine for {graph}\nunder {policy}:{listed}", reasons=reasons)
 
 
 def _for_target(target: Target) -> BackendDescriptor:
-    made = BackendDescriptor(Kind.EXECUTION_PLAN_DESCRIPTOR)
-    if isinstance(target, DeviceProperties):
-        return made.set(Attribute.EXECUTION_PLAN_DEVICEPROP, Type.BACKEND_DESCRIPTOR, target.descriptor())
-    return made.set(Attribute.EXECUTION_PLAN_HANDLE, Type.HANDLE, target.handle)
+    made = aimed(BackendDescriptor(Kind.EXECUTION_PLAN_DESCRIPTOR), Attribute.EXECUTION_PLAN_DEVICEPROP, target)
+    return made.set(Attribute.EXECUTION_PLAN_HANDLE, Type.HANDLE, target.handle) if isinstance(target, Handle) else made
 
 
 def _engine_of(content: bytes) -> int:
@@ -132,7 +160,3 @@ def _engine_of(content: bytes) -> int:
     except (ValueError, KeyError, TypeError):
         return -1
     return int(engine.get("engineId", -1)) if isinstance(engine, dict) else -1
-
-
-def _address(place: Any) -> int:
-    return int(getattr(place, "pointer", place))

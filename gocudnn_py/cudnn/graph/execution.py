@@ -1,0 +1,80 @@
+"""Runs: a plan bound to addresses."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gocudnn_py._abi.cudnn import BackendAttributeName as Attribute
+from gocudnn_py._abi.cudnn import BackendAttributeType as Type
+from gocudnn_py._abi.cudnn import BackendDescriptorType as Kind
+from gocudnn_py.cudnn.graph.descriptor import BackendDescriptor
+from gocudnn_py.cudnn.graph.tensor import Tensor
+from gocudnn_py.cudnn.handle import Handle
+
+if TYPE_CHECKING:
+    from gocudnn_py.cudnn.graph.plan import Plan
+
+
+class Execution:
+    """A plan bound to addresses: call it with a handle, as often as you like; keeps the `buffers` alive."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        pointers: Mapping[Tensor, Any],
+        workspace: Any = 0,
+        *,
+        values: Mapping[Tensor, float] | None = None,
+    ) -> None:
+        self.plan, self.buffers = plan, (*pointers.values(), workspace)
+        tensors, scalars = plan.graph.real, plan.graph.scalars
+        addresses = _addresses(plan, tensors, pointers)
+        numbers = _numbers(scalars, values or {})
+        scratch = _address(workspace)
+        if plan.workspace and not scratch:
+            raise ValueError(f"{plan!r} needs {plan.workspace:,} bytes of workspace, none is given")
+        pack = BackendDescriptor(Kind.VARIANT_PACK_DESCRIPTOR)
+        pack.set(Attribute.VARIANT_PACK_UNIQUE_IDS, Type.INT64, *(tensor.uid for tensor in (*tensors, *scalars)))
+        pack.set(Attribute.VARIANT_PACK_DATA_POINTERS, Type.VOID_PTR, *addresses, *numbers)
+        pack.set(Attribute.VARIANT_PACK_WORKSPACE, Type.VOID_PTR, scratch)
+        self.pack = pack.finalize()
+        self._execute = pack.lib.cudnnBackendExecute
+        self._arguments = ctypes.c_void_p(plan.descriptor.handle), ctypes.c_void_p(self.pack.handle)
+
+    def __call__(self, handle: Handle) -> None:
+        """Run on the handle's stream (cudnnBackendExecute)."""
+        self._execute(handle.handle, *self._arguments)
+
+    def workspace(self, handle: Handle) -> int:
+        """The bytes of scratch memory for these very extents, at most the plan's (cudnnGetExecutionPlanWorkspaceSize).
+
+        Raises NotInThisVersion before cuDNN 9.23.
+        """
+        size = ctypes.c_size_t()
+        query = self.pack.lib.cudnnGetExecutionPlanWorkspaceSize
+        query(handle.handle, self.plan.descriptor.handle, self.pack.handle, ctypes.byref(size))
+        return size.value
+
+
+def _addresses(plan: Plan, tensors: list[Tensor], pointers: Mapping[Tensor, Any]) -> list[int]:
+    missing = [tensor.name for tensor in tensors if tensor not in pointers]
+    if missing:
+        raise ValueError(f"no address for {', '.join(missing)} of {plan.graph}")
+    addresses = [_address(pointers[tensor]) for tensor in tensors]
+    for tensor, address in zip(tensors, addresses, strict=True):
+        if address % tensor.alignment:
+            raise ValueError(f"{tensor.name} lies at {address:#x}, declared is a multiple of {tensor.alignment}")
+    return addresses
+
+
+def _numbers(scalars: list[Tensor], values: Mapping[Tensor, float]) -> list[Any]:
+    others = [tensor for tensor in values if tensor not in scalars]
+    if others:
+        raise ValueError(f"{', '.join(map(str, others))} is not passed by value")
+    return [tensor.host_value(values.get(tensor)) for tensor in scalars]
+
+
+def _address(place: Any) -> int:
+    return int(getattr(place, "pointer", place))
