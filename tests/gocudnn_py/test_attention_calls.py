@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -117,28 +118,28 @@ def test_backward_weights_passes_everything_on() -> None:
     assert given.lib.only == ("cudnnMultiHeadAttnBackwardWeights", expected)
 
 
-RUNS: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"window": AttentionWindow.causal(4)}, ValueError, "a window for 4 steps, and queries of 5"),
-    ({"step": 5}, ValueError, "step 5 of 5"),
-    ({"step": 1}, ValueError, "step 1 of 5, for which there must be no reserve"),
-    ({"lengths": (buffers(a=7).a, 1)}, ValueError, r"lengths\[0\] takes 8 bytes, the buffer holds 7"),
-    ({"lengths": (1, None)}, ValueError, r"lengths\[1\] is missing, it takes 8 bytes"),
+RUNS: list[tuple[Callable[[], dict[str, Any]], type[Exception], str]] = [
+    (lambda: {"window": AttentionWindow.causal(4)}, ValueError, "a window for 4 steps, and queries of 5"),
+    (lambda: {"step": 5}, ValueError, "step 5 of 5"),
+    (lambda: {"step": 1}, ValueError, "step 1 of 5, for which there must be no reserve"),
+    (lambda: {"lengths": (buffers(a=7).a, 1)}, ValueError, r"lengths\[0\] takes 8 bytes, the buffer holds 7"),
+    (lambda: {"lengths": (1, None)}, ValueError, r"lengths\[1\] is missing, it takes 8 bytes"),
     (
-        {"out": SeqDataDescriptor().set("f4", (5, 2, 1, 7)).at(1)},
+        lambda: {"out": SeqDataDescriptor().set("f4", (5, 2, 1, 7)).at(1)},
         ValueError,
         r"residual like q=.* for out=\(5, 2, 1, 7\)",
     ),
-    ({"q": TensorDescriptor().at(1)}, TypeError, "works on sequence data, not on a TensorDescriptor"),
+    (lambda: {"q": TensorDescriptor().at(1)}, TypeError, "works on sequence data, not on a TensorDescriptor"),
 ]
 
 
 @pytest.mark.parametrize(("changed", "kind", "message"), RUNS, ids=[row[2][:40] for row in RUNS])
-def test_forward_refuses(changed: dict[str, Any], kind: type[Exception], message: str) -> None:
+def test_forward_refuses(changed: Callable[[], dict[str, Any]], kind: type[Exception], message: str) -> None:
     given = Given()
     operands = {"q": given.q, "k": given.k, "v": given.v, "out": given.out}
     options: dict[str, Any] = {"space": given.space, "lengths": given.lengths, "residual": given.at.residual}
     with pytest.raises(kind, match=message):
-        given.attention.forward(handle(), **(operands | options | changed))
+        given.attention.forward(handle(), **(operands | options | changed()))
     assert not given.lib.calls
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from gocudnn_py.cuda import (
 )
 from gocudnn_py.errors import CudaError, OutOfMemory, UnusableResource
 from tests.gocudnn_py.cuda_standin import StandIn, make_device, make_stream, standing_in
+
+needs_bindings = pytest.mark.skipif(find_spec("cuda") is None, reason="cuda-bindings is not installed")
 
 
 @pytest.fixture
@@ -193,6 +196,7 @@ def test_only_contiguous_arrays_are_locked(fake: StandIn, stream: Stream) -> Non
         _ = pinned.pointer
 
 
+@needs_bindings
 def test_managed_memory_goes_where_it_is_told(fake: StandIn, stream: Stream) -> None:
     _host_memory(fake, 4096)
     buffer = ManagedBuffer(stream.device, 4096)

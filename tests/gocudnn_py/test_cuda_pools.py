@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from gocudnn_py.cuda import (
 )
 from tests.gocudnn_py.cuda_standin import StandIn, make_device, make_stream, standing_in
 
+needs_bindings = pytest.mark.skipif(find_spec("cuda") is None, reason="cuda-bindings is not installed")
+
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
@@ -35,6 +38,7 @@ def stream(fake: StandIn) -> Stream:
     return make_stream(make_device())
 
 
+@needs_bindings
 def test_pools(fake: StandIn, stream: Stream) -> None:
     pool = Pool(stream.device, limit=1 << 20, threshold=4096, shared=True)
     made = fake.last("cuMemPoolCreate")[1]._obj
@@ -53,6 +57,7 @@ def test_pools(fake: StandIn, stream: Stream) -> None:
     assert fake.names()[-2:] == ["cuMemFreeAsync", "cuMemPoolDestroy"]
 
 
+@needs_bindings
 def test_the_devices_own_pool_is_never_destroyed(fake: StandIn, stream: Stream) -> None:
     with Pool.default(stream.device) as pool:
         assert pool.handle == 0x77
