@@ -52,12 +52,18 @@ def nrm2(handle: Handle, x: Vector, *, out: Any = None) -> Any:
 
     (cublasSnrm2_v2, cublasDnrm2_v2, cublasScnrm2_v2, cublasDznrm2_v2, cublasNrm2Ex.)
     """
-    return _length(handle, "nrm2", "cublasNrm2Ex", x, out)
+    code = _forward(handle, "nrm2", x)
+    if code in HALVES:
+        return handle.result("cublasNrm2Ex", code, out, x.size, *_typed(x), after=(code, SINGLE))
+    return _length(handle, "nrm2", code, x, out)
 
 
 def asum(handle: Handle, x: Vector, *, out: Any = None) -> Any:
-    """The sum of |re x| + |im x| (cublasSasum_v2, cublasDasum_v2, cublasScasum_v2, cublasDzasum_v2, cublasAsumEx)."""
-    return _length(handle, "asum", "cublasAsumEx", x, out)
+    """The sum of |re x| + |im x| (cublasSasum_v2, cublasDasum_v2, cublasScasum_v2, cublasDzasum_v2).
+
+    Raises TypeError for halves: cuBLAS's function for them answers NOT_SUPPORTED on a GPU.
+    """
+    return _length(handle, "asum", _forward(handle, "asum", x), x, out)
 
 
 def iamax(handle: Handle, x: Vector, *, out: Any = None) -> Any:
@@ -206,10 +212,7 @@ def _both(handle: Handle, what: str, half: str, x: Vector, y: Vector) -> None:
         handle.call(function("{}" + what, code), x.size, *_untyped(x, y))
 
 
-def _length(handle: Handle, what: str, half: str, x: Vector, out: Any) -> Any:
-    code = _forward(handle, what, x)
-    if code in HALVES:
-        return handle.result(half, code, out, x.size, *_typed(x), after=(code, SINGLE))
+def _length(handle: Handle, what: str, code: CudaDataType, x: Vector, out: Any) -> Any:
     return handle.result(function("{}" + what, code, "length"), COMPLEX.get(code, code), out, x.size, *_untyped(x))
 
 

@@ -18,7 +18,7 @@ NO_TIMING = 2  # CU_EVENT_DISABLE_TIMING
 LEGACY, PER_THREAD = 1, 2  # CU_STREAM_LEGACY, CU_STREAM_PER_THREAD
 Compare = Literal["at_least", "equal", "and", "nor"]
 COMPARE = {"at_least": 0, "equal": 1, "and": 2, "nor": 3}  # CU_STREAM_WAIT_VALUE_GEQ, _EQ, _AND, _NOR
-FLUSH, NO_BARRIER = 1 << 30, 1  # CU_STREAM_WAIT_VALUE_FLUSH, CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER
+FLUSH = 1 << 30  # CU_STREAM_WAIT_VALUE_FLUSH
 
 
 class Used(Protocol):
@@ -153,14 +153,12 @@ class Stream:
         flags = COMPARE[compare] | (FLUSH if flush else 0)
         self._value("cuStreamWaitValue", memory, value, at, bits, flags)
 
-    def write_value(
-        self, memory: Memory, value: int, *, at: int = 0, bits: Literal[32, 64] = 32, barrier: bool = True
-    ) -> None:
-        """Write a number at byte `at` in stream order; with `barrier` after all writes before it are seen.
+    def write_value(self, memory: Memory, value: int, *, at: int = 0, bits: Literal[32, 64] = 32) -> None:
+        """Write a number at byte `at` in stream order, after all writes before it are seen.
 
         Raises ValueError, TypeError (cuStreamWriteValue32_v2, cuStreamWriteValue64_v2).
         """
-        self._value("cuStreamWriteValue", memory, value, at, bits, 0 if barrier else NO_BARRIER)
+        self._value("cuStreamWriteValue", memory, value, at, bits, 0)
 
     def _value(self, name: str, memory: Memory, value: int, at: int, bits: int, flags: int) -> None:
         if bits not in (32, 64):

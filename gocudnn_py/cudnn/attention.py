@@ -59,13 +59,16 @@ class AttentionDescriptor(Descriptor):
 
         `vectors` are the lengths of a query, a key and a value, `projections` those after each head's projection
         of query, key and value and after that of the output, where 0 leaves one out: then the heads' outputs follow
-        one another. `longest` are the most steps of queries and of keys, `batch` and `beam` the most sequences.
+        one another; several heads with a projection of the output need one of the value, for cuDNN computes wrong
+        numbers without. `longest` are the most steps of queries and of keys, `batch` and `beam` the most sequences.
         `biases` adds one to each projection. Types are float32, float64 and float16; `compute` is `dtype` unless
         given, and `math` FMA, for cuDNN's own default may round float32 factors to TF32. `attention_dropout` works on
         the softmax, `output_dropout` before the residual.
         """
         sizes = *_vectors(vectors, projections), *_numbers("longest", longest, 2, least=1)
         heads = int32("heads", heads, least=1)
+        if heads > 1 and sizes[6] and not sizes[5]:
+            raise ValueError(f"attention: {heads} heads that project the output project the value: {projections=}")
         batch, beam = int32("batch", batch, least=1), int32("beam", beam, least=1)
         if not scale >= 0:
             raise ValueError(f"attention: scale is {scale}, which has to be 0 or more")

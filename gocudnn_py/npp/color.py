@@ -99,8 +99,9 @@ def color_twist(stream: Stream, source: Image, target: Image, coefficients: npt.
 def swap_channels(stream: Stream, source: Image, target: Image, order: Sequence[int], value: float = 0) -> None:
     """Channel i of the target becomes channel `order[i]` of the source; 3 and 4 channels may be mixed.
 
-    From three to four, 3 stands for `value`, and 4 leaves the target's channel as it was (nppiSwapChannels_8u_C3R_Ctx,
-    nppiSwapChannels_8u_C4C3R_Ctx, nppiSwapChannels_8u_C4R_Ctx, nppiSwapChannels_8u_C3C4R_Ctx,
+    From four to three NPP takes the first three alone. From three to four, 3 stands for `value`, and 4 leaves the
+    target's channel as it was (nppiSwapChannels_8u_C3R_Ctx, nppiSwapChannels_8u_C4C3R_Ctx, nppiSwapChannels_8u_C4R_Ctx,
+    nppiSwapChannels_8u_C3C4R_Ctx,
     nppiSwapChannels_32f_C3R_Ctx, nppiSwapChannels_32f_C4C3R_Ctx, nppiSwapChannels_32f_C4R_Ctx,
     nppiSwapChannels_32f_C3C4R_Ctx).
     """
@@ -108,7 +109,7 @@ def swap_channels(stream: Stream, source: Image, target: Image, order: Sequence[
     grows = source.channels < target.channels
     if len(order) != target.channels:
         raise ValueError(f"swap_channels: {len(order)} channels in order {tuple(order)} for {target}")
-    most = target.channels if grows else source.channels - 1
+    most = target.channels if grows else target.channels - 1
     numbers = [within(f"swap_channels: order[{place}]", each, 0, most) for place, each in enumerate(order)]
     more = [number("swap_channels", target, value)] if grows else []
     unary(stream, "SwapChannels", source, target, (ctypes.c_int * len(numbers))(*numbers), *more)

@@ -18,6 +18,7 @@ DEVICE_FIELDS = {
     "nCudaDevAttrComputeCapabilityMajor": driver.MAJOR_ATTRIBUTE,
     "nCudaDevAttrComputeCapabilityMinor": driver.MINOR_ATTRIBUTE,
 }
+NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
 _contexts: WeakKeyDictionary[Stream, NppStreamContext] = WeakKeyDictionary()
 
 
@@ -33,9 +34,10 @@ def stream_context(stream: Stream) -> NppStreamContext:
 
 
 def _made(stream: Stream) -> NppStreamContext:
-    ordinal, flags = stream.device.ordinal, ctypes.c_uint()
-    with driver.primary_context(ordinal):
-        driver.call("cuStreamGetFlags", stream.cell, ctypes.byref(flags))
+    ordinal, flags = stream.device.ordinal, ctypes.c_uint(NON_BLOCKING)
+    if not stream.capturing:  # a recording may not be asked, and is of a stream that does not block
+        with driver.primary_context(ordinal):
+            driver.call("cuStreamGetFlags", stream.cell, ctypes.byref(flags))
     numbers = {field: driver.attribute(ordinal, which) for field, which in DEVICE_FIELDS.items()}
     # hWorkspace stays 0, none: it was reserved before NPP 13.2.
     return NppStreamContext(hStream=stream.handle, nCudaDeviceId=ordinal, nStreamFlags=flags.value, **numbers)

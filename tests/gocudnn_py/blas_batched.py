@@ -185,7 +185,7 @@ def geqrf(desk: Desk, shape: tuple[int, int]) -> None:
             v = np.concatenate([np.zeros(k), [1], packed[k + 1 :, k]])
             q = q - taus[k] * np.outer(q @ v, v.conj())
         size = np.linalg.norm(item.value, axis=0) + np.zeros((rows, 1))  # reflections keep columns' lengths
-        near(q @ np.triu(packed), item.value, size, UNIT[desk.dtype], rows)
+        near(q @ np.triu(packed), item.value, size, UNIT[desk.dtype], rows + columns)
 
 
 @case("{}gelsBatched", told=TWO)

@@ -19,7 +19,7 @@ def with_half(stem: str, half: str) -> Any:
     return lambda dtype, **_: (f"cublas{half}" if dtype in HALF else f"cublas{stem.format(LETTERS[dtype])}_v2",)
 
 
-def by_length(stem: str, half: str) -> Any:
+def by_length(stem: str, half: str = "") -> Any:
     letters = {"float32": "S", "float64": "D", "complex64": "Sc", "complex128": "Dz"}
     return lambda dtype, **_: (f"cublas{half}" if dtype in HALF else f"cublas{letters[dtype]}{stem}_v2",)
 
@@ -77,7 +77,7 @@ def nrm2(desk: Desk, stride: int, where: str) -> None:
     desk.check_number(cublas.nrm2(desk.handle, x.at, out=out and out.at), out, right, right)
 
 
-@case(by_length("asum", "AsumEx"), ALL, stride=(1, 3), where=WHERE)
+@case(by_length("asum"), FOUR, stride=(1, 3), where=WHERE)
 def asum(desk: Desk, stride: int, where: str) -> None:
     x, out = desk.vector(SIZE, stride), desk.out(where, desk.real)
     right = np.sum(np.abs(x.value.real) + np.abs(x.value.imag))

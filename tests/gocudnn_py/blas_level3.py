@@ -99,6 +99,8 @@ def rank(desk: Desk, what: str, lower: bool, turns: tuple[str, str], where: str)
     """An update of the lower or upper triangle; turns are the factors' and the result's."""
     hermitian, two = what.startswith("he"), what[3:] != "k"
     a, b = (desk.matrix(ROWS, INNER, turns[0]) for _ in range(2))
+    if what == "herkx":  # a b^H has to be Hermitian: cuBLAS takes the diagonal to be real
+        b = desk.matrix(ROWS, INNER, turns[0], 2.0 * a.value)
     c = desk.half(ROWS, what[:2], lower, turns[1])
     alpha = 0.5 if what == "herk" else alpha_of(desk)
     beta = -1.5 if hermitian else beta_of(desk)

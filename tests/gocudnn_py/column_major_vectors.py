@@ -53,7 +53,7 @@ def nrm2(library: ColumnMajor, c: SimpleNamespace) -> None:
     put(view(c.result, c.real, (1,), (1,)), np.sqrt(np.sum(np.abs(wide(x_of(c))) ** 2)))
 
 
-@does("asum", "AsumEx")
+@does("asum")
 def asum(library: ColumnMajor, c: SimpleNamespace) -> None:
     put(view(c.result, c.real, (1,), (1,)), magnitude(x_of(c)).sum())
 

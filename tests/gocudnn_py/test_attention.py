@@ -54,14 +54,14 @@ def test_sequences_are_read_back(dtype: Any, code: DataType, axes: Any, fill: fl
 @pytest.mark.covers("cudnnSetAttnDescriptor", "cudnnGetAttnDescriptor")
 def test_an_attention_is_read_back() -> None:
     one, two = DropoutDescriptor(), DropoutDescriptor()
-    given: dict[str, Any] = {"heads": 3, "vectors": (8, 6, 5), "projections": (4, 4, 0, 7), "longest": (5, 6)}
+    given: dict[str, Any] = {"heads": 3, "vectors": (8, 6, 5), "projections": (4, 4, 5, 7), "longest": (5, 6)}
     more: dict[str, Any] = {"batch": 9, "beam": 1, "scale": 0.25, "query_map": QueryMap.ONE_TO_ONE, "biases": True}
     dropouts: dict[str, Any] = {"attention_dropout": one, "output_dropout": two}
     made = AttentionDescriptor().set(**given, **more, **dropouts, dtype=np.float16, compute=np.float32)
     types = {"dtype": HALF, "compute": FLOAT, "math": MathType.FMA_MATH}
     assert made.get() == AttentionSpec(**given, **more, **dropouts, **types)
     assert repr(made) == (
-        "AttentionDescriptor(heads=3, vectors=(8, 6, 5), projections=(4, 4, 0, 7), longest=(5, 6), batch=9, beam=1, "
+        "AttentionDescriptor(heads=3, vectors=(8, 6, 5), projections=(4, 4, 5, 7), longest=(5, 6), batch=9, beam=1, "
         "scale=0.25, HALF, compute=FLOAT, math=FMA_MATH, ONE_TO_ONE, biases, dropout)"
     )
     two.close()
@@ -70,7 +70,7 @@ def test_an_attention_is_read_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("projections", "length"), [((4, 4, 3, 8), 8), ((4, 4, 3, 0), 6), ((4, 4, 0, 0), 10), ((4, 4, 0, 1), 1)]
+    ("projections", "length"), [((4, 4, 3, 8), 8), ((4, 4, 3, 0), 6), ((4, 4, 0, 0), 10), ((4, 4, 1, 1), 1)]
 )
 def test_the_length_of_an_output(projections: tuple[int, ...], length: int) -> None:
     assert attention(projections=projections).get().output_vector == length
@@ -108,6 +108,7 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: attention(vectors=(8, 6)), ValueError, r"vectors are 3 numbers, not \(8, 6\)"),
     (lambda: attention(projections=(4, 4, 3)), ValueError, r"projections are 4 numbers, not \(4, 4, 3\)"),
     (lambda: attention(projections=(4, 0, 3, 8)), ValueError, r"queries of length 4 meet keys of length 6 \(vectors="),
+    (lambda: attention(projections=(0, 0, 0, 8), vectors=(6, 6, 7)), ValueError, "2 heads that project the output"),
     (lambda: attention(longest=(5, 0)), ValueError, r"longest\[1\] is 0, outside 1"),
     (lambda: attention(scale=-1.0), ValueError, "scale is -1.0, which has to be 0 or more"),
     (lambda: attention(scale=float("nan")), ValueError, "scale is nan"),

@@ -134,6 +134,7 @@ LEFT_OUT = {
     "cublasGetStream_v2",  # the handle remembers its stream
     "cublasGetLoggerCallback",  # and `log` its callback
     "cublasXerbla",  # for implementers of BLAS
+    "cublasAsumEx",  # of the types that it documents it runs those of asum alone
     "cublasSetVector",  # these copy on the default stream
     "cublasGetVector",
     "cublasSetMatrix",

@@ -31,6 +31,7 @@ REFUSED: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda h: cublas.axpy(h, X, X, alpha=1j), TypeError, "1j is complex, and float32 is not"),
     (lambda h: cublas.nrm2(h, Vector(0, 3, stride=-1)), ValueError, "has stride -1; one vector alone"),
     (lambda h: cublas.dot(h, Vector(0, 3, "int32"), Vector(0, 3, "int32")), TypeError, "cuBLAS has no dot for R_32I"),
+    (lambda h: cublas.asum(h, Vector(0, 3, "float16")), TypeError, "no asum for R_16F; it has it for R_32F, R_64F, C"),
     (lambda h: cublas.rotm(h, Z, Z, [1.0] * 5), TypeError, "no rotm for C_32F; it has it for R_32F, R_64F"),
     (lambda h: cublas.rotm(h, X, X, [1.0] * 4), ValueError, "5 parameters are needed, 4 given"),
     (lambda h: cublas.scal(h, X, object()), TypeError, "a number, a buffer or a Vector, not object"),

@@ -32,8 +32,8 @@ def test_waiting_for_values(fake: StandIn, stream: Stream) -> None:
     buffer = DeviceBuffer(stream, 64)
     stream.wait_value(buffer, 5, "nor", at=8, flush=True)
     assert fake.last("cuStreamWaitValue32_v2") == (stream.cell, buffer.pointer + 8, 5, 3 | 1 << 30)
-    stream.write_value(buffer, 2**40, at=56, bits=64, barrier=False)
-    assert fake.last("cuStreamWriteValue64_v2") == (stream.cell, buffer.pointer + 56, 2**40, 1)
+    stream.write_value(buffer, 2**40, at=56, bits=64)
+    assert fake.last("cuStreamWriteValue64_v2") == (stream.cell, buffer.pointer + 56, 2**40, 0)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "one head": {"heads": 1},
     "no projection of the output": {"projections": (4, 4, 3, 0)},
-    "a projection of the output alone": {"vectors": (6, 6, 7), "projections": (0, 0, 0, 8)},
+    "a projection of the output alone": {"heads": 1, "vectors": (6, 6, 7), "projections": (0, 0, 0, 8)},
     "beams": {"beam": 2},
     "batch first": {"axes": (BATCH, TIME, BEAM, VECTOR), "beam": 2},
     "beam first": {"axes": (BEAM, BATCH, TIME, VECTOR), "beam": 2},

@@ -133,7 +133,7 @@ def test_a_stream_waits_for_a_value(bits: int, backend: CudaBackend) -> None:
     writing.synchronize()
     time.sleep(0.01)
     assert not waiting.done
-    writing.write_value(flag, 6, at=8, bits=bits, barrier=False)  # type: ignore[arg-type]
+    writing.write_value(flag, 6, at=8, bits=bits)  # type: ignore[arg-type]
     waiting.synchronize()
     assert (done.download(np.zeros(4, np.uint8)) == 1).all()
     assert flag.download(np.zeros(1, f"u{bits // 8}"), 8) == 6

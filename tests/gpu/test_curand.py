@@ -61,6 +61,7 @@ def test_the_card_makes_what_the_host_makes(kind: RngType, backend: CudaBackend)
     for dtype, u in U.items():
         # Scaling to a float may be one fused step on the card: the last place of a number up to 1.
         np.testing.assert_allclose(draw(card, "uniform", dtype), draw(host, "uniform", dtype), rtol=0, atol=2 * u)
+        u = max(u, U["float32"]) if kind is RngType.PSEUDO_MTGP32 else u  # whose host makes normal numbers from floats
         # |z| < 8; logarithm, root and sine or the inverse of the error function: up to 16 last places together.
         right = draw(host, "normal", dtype, 0.5, 2.0)
         np.testing.assert_allclose(draw(card, "normal", dtype, 0.5, 2.0), right, rtol=0, atol=16 * 16 * u)

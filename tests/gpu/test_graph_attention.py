@@ -256,6 +256,7 @@ def test_attention_as_one_operation(backend: CudaBackend, handle: Handle) -> Non
 
 
 def test_attention_as_one_operation_of_pages(backend: CudaBackend, handle: Handle) -> None:
+    needs(9, 21)  # 9.19 makes a plan and refuses to run it
     both = dict.fromkeys(("lengths_q", "lengths_kv"), np.array([100, S]))
     arrays, seen = drawn("q k v", "float16"), seen_within(both)
     right = Attention.of(**arrays, dtype="float16", seen=seen)

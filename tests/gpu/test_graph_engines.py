@@ -223,6 +223,7 @@ def test_an_older_library_says_that_it_cannot_tell_the_scratch_memory(backend: C
         pytest.skip("this cuDNN can")
     convolved = Convolved(backend)
     run = bound(next(plans(convolved.graph, handle, READY)), convolved.memory)
+    run(handle)
     with pytest.raises(NotInThisVersion, match="cudnnGetExecutionPlanWorkspaceSize"):
         run.workspace(handle)
 

@@ -230,7 +230,7 @@ def test_video(order: Any, card: Card) -> None:
 @pytest.mark.parametrize("variant", variants("SwapChannels"))
 def test_swap_channels(variant: Variant, card: Card) -> None:
     array = pixels(variant.shape, variant.dtype)
-    order = {(3, 3): (2, 0, 1), (4, 4): (3, 1, 0, 2), (4, 3): (3, 0, 2), (3, 4): (2, 3, 0, 4)}[variant.channels]
+    order = {(3, 3): (2, 0, 1), (4, 4): (3, 1, 0, 2), (4, 3): (2, 0, 1), (3, 4): (2, 3, 0, 4)}[variant.channels]
     target = card.target(variant)
     npp.swap_channels(card.stream, card.put(array), target, order, 9)
     if variant.channels == (3, 4):  # 3 is the value, 4 what was there

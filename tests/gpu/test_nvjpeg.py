@@ -223,7 +223,7 @@ def test_a_parsed_jpeg(owner: Handle) -> None:
     parsed.parse_header(JPEG)
     assert (parsed.encoding, parsed.info) == (JpegEncoding.BASELINE_DCT, picture(*SIZE))
     parsed.parse(made(PHOTO, "CMYK"), copy=True)
-    assert (parsed.components, parsed.subsampling) == (4, ChromaSubsampling.UNKNOWN)
+    assert (parsed.components, parsed.subsampling) == (4, ChromaSubsampling.CSS_444)
 
 
 @every_subsampling

@@ -119,7 +119,7 @@ def test_buffers_are_held_until_their_work_is_done(backend: CudaBackend) -> None
     y = DeviceArray.empty(backend.stream, (5, 4))
     backend.synchronize()
     xtra.transpose(other, x, y, (1, 0))
-    assert other.handle in x.place._memory.users
+    assert other.handle in x.place.memory.users
     other.synchronize()
     same(y.download(), x.download().T)
 
