@@ -102,6 +102,8 @@ class Generator(Resource):
         self._check_offset(offset)
         if self.kind in MERSENNE:  # would go on where it is, with the seed that it has
             self.lib.curandSetPseudoRandomGeneratorSeed(self.handle, number ^ 1)
+            if self.kind is RngType.PSEUDO_MTGP32:  # compares with the seed of its state on the GPU
+                self.prepare()
         self.lib.curandSetPseudoRandomGeneratorSeed(self.handle, number)
         if self.kind not in MERSENNE:
             self.set_offset(offset)
@@ -208,8 +210,8 @@ class Generator(Resource):
     def poisson(self, out: Out, rate: float, *, method: Method | None = None, count: int | None = None) -> Out:
         """Fill with uint32 of the Poisson distribution with a mean above 0, up to 400,000.
 
-        `method` is cuRAND's choice unless given; few kinds have another (curandGeneratePoisson,
-        curandGeneratePoissonMethod).
+        `method` is cuRAND's choice unless given; few kinds have another, and cuRAND's header has it for internal
+        use (curandGeneratePoisson, curandGeneratePoissonMethod).
         """
         check_rate(rate)
         room = self._room("poisson", out, None, count, ("uint32",))

@@ -145,6 +145,8 @@ def test_results_keep_the_order_of_the_axes() -> None:
     assert pooled.y.strides == (72, 1, 24, 8)
     assert pooled.indices is not None
     assert (pooled.indices.dtype, pooled.indices.strides) == (DataType.INT8, pooled.y.strides)
+    one = graph.tensor("one", (2, 1, 6, 6), "float16", order=channels_last(4))
+    assert graph.convolution(one, graph.tensor("w", (4, 1, 3, 3), "float16")).strides == (64, 1, 16, 4)
     assert graph.concatenate([x, x], 1).strides == (576, 1, 96, 16)
     assert graph.slice(x, (0, 0, 1, 0), (2, 8, 5, 6), (1, 2, 2, 1)).strides == (288, 2, 96, 8)
 

@@ -129,7 +129,13 @@ def channels_last(rank: int) -> tuple[int, ...]:
 
 
 def order_of(dims: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:
-    """The axes from outermost to innermost; an axis of extent 1 keeps its place among equals."""
+    """The axes from outermost to innermost.
+
+    Where axes of extent 1 leave it open it is row-major or channels last, if either fits.
+    """
+    for order in (tuple(range(len(dims))), channels_last(len(dims))):
+        if tuple(strides) == packed_strides(dims, order):
+            return order
     return tuple(sorted(range(len(dims)), key=lambda axis: (-strides[axis], axis)))
 
 
