@@ -300,7 +300,11 @@ x, dy = graph.tensor("x", (8, 64, 28, 28), "float32"), graph.tensor("dy", (8, 64
 dw = graph.output(graph.convolution_backward_filter(x, dy, (64, 64, 3, 3)), "dw")
 plan = next(plan for plan in plans(graph, gpus["sm_90"]) if plan.workspace)
 words = []
-for pointers, workspace in (({x: 256}, 256), ({x: 256, dy: 257, dw: 256}, 256), ({x: 256, dy: 256, dw: 256}, 0)):
+class Memory:
+    pointer, nbytes = 512, 16
+small, given = Memory(), {x: 256, dy: 256, dw: 256}
+others = (given, 0), (given, small), (given | {x: small}, 256), (given | {x: 0}, 256)
+for pointers, workspace in (({x: 256}, 256), (given | {dy: 257}, 256), *others):
     try:
         plan.bind(pointers, workspace)
     except ValueError as error:
@@ -311,6 +315,9 @@ print(json.dumps(words))
     assert words[0].startswith("no address for dy, dw of graph")
     assert words[1] == "dy lies at 0x101, declared is a multiple of 16"
     assert "bytes of workspace, none is given" in words[2]
+    assert "bytes of workspace, 16 are given" in words[3]
+    assert words[4] == "x: FLOAT[8x64x28x28] takes 1,605,632 bytes, its memory has 16"
+    assert words[5] == "x: FLOAT[8x64x28x28] lies at address 0"
 
 
 def test_cudnn_logs_into_logging(deviceless: Callable[[str], Any]) -> None:

@@ -186,6 +186,31 @@ def test_only_products_and_sums_of_float32_count_as_such() -> None:
     assert CASES["attention by parts, float32"].make().multiplies_float32
 
 
+def test_float32_stays_float32_after_elementwise_operations() -> None:
+    def product(a: str, b: str) -> Graph:
+        graph = Graph()
+        x, y = graph.tensor("x", (1, 8, 8), a), graph.tensor("y", (1, 8, 8), b)
+        graph.output(graph.matmul(graph.relu(graph.multiply(x, 2.0)), graph.transpose(y, (0, 2, 1))), "result")
+        return graph
+
+    assert product("float32", "float16").multiplies_float32
+    assert product("float16", "float32").multiplies_float32
+    assert not product("float16", "float16").multiplies_float32
+    graph = Graph()
+    x, scale = graph.tensor("x", (1, 8, 8), "int8"), graph.tensor("scale", (1, 1, 1), "float32")
+    scaled = graph.multiply(graph.pointwise(PointwiseMode.IDENTITY, x), scale)
+    graph.output(graph.matmul(scaled, scaled), "result")
+    assert not graph.multiplies_float32
+
+
+def test_offsets_may_come_after_what_they_are_of() -> None:
+    graph = Graph()
+    o = graph.attention(*(graph.tensor(name, (2, 4, 8, 16), "float16") for name in "qkv")).o
+    graph.output(o, "o", dtype="float16", ragged=graph.tensor("offsets", (3, 1, 1, 1), "int32"))
+    order = sorted(graph.tensors, key=lambda tensor: tensor.ragged is not None)
+    assert [tensor.name for tensor in order][-1] == "o"
+
+
 def refusals() -> dict[str, tuple[Callable[[Graph, Tensor], Any], str]]:
     """What each mistake is and what it must say."""
 
@@ -251,6 +276,18 @@ def refusals() -> dict[str, tuple[Callable[[Graph, Tensor], Any], str]]:
             lambda g, x: g.tensor("y", X, "float16", ragged=Graph().tensor("offsets", (3, 1, 1, 1), "int32")),
             "offsets.* is of another graph",
         ),
+        "filters of no channel": (lambda g, x: g.convolution_backward_filter(x, x, (4, 0, 3, 3)), r"dw\[1\] is 0"),
+        "a name that is there": (lambda g, x: g.output(g.relu(x), "x"), "tensor x is there twice"),
+        "half of an integer": (lambda g, x: g.add(g.tensor("i", X, "int32"), 0.5), r"0.5 is no number of type INT32"),
+        "too large for a half": (lambda g, x: g.scalar(1e6, "float16"), r"1e\+06 is no number of type HALF"),
+        "another's sink": (
+            lambda g, x: g.attention(*heads(g, q, q, q), sink=Graph().tensor("sink", (1, 4, 1, 1), "float32")),
+            "sink.* is of another graph",
+        ),
+        "a modification that does nothing": (
+            lambda g, x: g.attention(*heads(g, q, q, q), Recipe(modify=lambda scores: scores)),
+            "no operation of its own makes",
+        ),
         "a number of no type": (lambda g, x: g.scalar(1.0, DataType.BOOLEAN), "BOOLEAN"),
     }
 
@@ -269,7 +306,8 @@ def test_mistakes_are_refused_with_the_numbers(make: Callable[[Graph, Tensor], A
         (lambda g, x: g.pointwise(PointwiseMode.EXP, x, slop=1.0), "EXP has no slop; it has alpha1"),
         (lambda g, x: g.pointwise(PointwiseMode.ADD, x, x, x, x), "ADD of 4 tensors"),
         (lambda g, x: g.attention(x, x, x, key=x), "attention has no key; it has q, k, v"),
-        (lambda g, x: g.attention(x, x, x, beside=["sums"]), "attention has no sums; it has max, sum, o, statistics"),
+        (lambda g, x: g.attention(x, x, x, beside=["o"]), "attention has no o; it has max, sum"),
+        (lambda g, x: g.attention(x, x, x, beside=["sums"]), "attention has no sums; it has max, sum, statistics"),
         (lambda g, x: g.band_mask(x, length=x), "band_mask has no length; it has x"),
     ],
 )

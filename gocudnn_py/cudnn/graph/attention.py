@@ -202,7 +202,7 @@ class Attention(Builder):
         }
 
     def _beside(self, names: Sequence[str], scores: tuple[int, ...]) -> dict[str, Tensor]:
-        check_names("attention", names, (*SOFTMAX_GIVES, *ATTENTION.outputs))
+        check_names("attention", names, (*SOFTMAX_GIVES, *(name for name in ATTENTION.outputs if name != "o")))
         shapes = {"mask": scores, **dict.fromkeys(AMAX, (1, 1, 1, 1))}
         return {name: self._inner(shapes.get(name, (*scores[:3], 1)), None, DataType.FLOAT) for name in names}
 
@@ -210,6 +210,7 @@ class Attention(Builder):
         """The softmax told of apart, where it gives or takes what the operation of attention has no place for."""
         if sink is None and not kept.keys() & set(SOFTMAX_GIVES):
             return None
+        self._check_own("attention", [] if sink is None else [sink])
         inputs = {"x": self._inner(scores)} | ({} if sink is None else {"sink": sink})
         outputs = {"y": self._inner(scores)} | {n: each for n, each in kept.items() if n in SOFTMAX.outputs}
         return Operation(SOFTMAX, inputs, outputs, {}, "softmax({x})" if sink is None else "softmax({x}, sink={sink})")
@@ -225,6 +226,9 @@ class Attention(Builder):
             inside = self.operations
         finally:
             self.operations = outside
+        self._check_own("attention: modify", [last])
+        if all(last is not made for each in inside for made in each.made):
+            raise ValueError(f"attention: modify gives {last}, which no operation of its own makes")
         return {"modify": Subgraph(inside)}, {"drop": recipe.drop, "input_uid": first.uid, "output_uid": last.uid}
 
 

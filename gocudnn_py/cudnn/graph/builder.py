@@ -92,6 +92,8 @@ class Builder:
         steps = tensor.strides if strides is None else check_dims(f"strides of {name}", strides, 0)
         if len(steps) != len(tensor.dims):
             raise ValueError(f"{name} has dimensions {tensor.dims} but strides {steps}")
+        if any(other.name == name for other in self.tensors if other is not tensor):
+            raise ValueError(f"tensor {name} is there twice")
         kind = tensor.dtype if dtype is None else cudnn_dtype(dtype)
         tensor.name, tensor.dtype, tensor.strides, tensor.virtual = name, kind, steps, False
         tensor.ragged = tensor.ragged if ragged is None else ragged
@@ -109,9 +111,11 @@ class Builder:
 
     @property
     def multiplies_float32(self) -> bool:
-        """Whether float32 data enter a product or a sum: elementwise operations and pooling have neither."""
-        factors = [tensor for each in self.operations for tensor in each.factors]
-        return any(t.dtype is DataType.FLOAT and not t.virtual and t.value is None for t in factors)
+        """Whether float32 data enter a product or a sum, as they are or after elementwise operations and pooling.
+
+        What comes of products of narrower types does not count, nor do narrower data that float32 numbers scale.
+        """
+        return any(self._is_float32(tensor) for each in self.operations for tensor in each.factors)
 
     # --- building -----------------------------------------------------------------------------------------------
 
@@ -122,7 +126,7 @@ class Builder:
         cuDNN is too old for (cudnnBackendCreateDescriptor, cudnnBackendSetAttribute, cudnnBackendFinalize).
         """
         descriptors: dict[int, BackendDescriptor] = {}
-        for tensor in self.tensors:
+        for tensor in sorted(self.tensors, key=lambda tensor: tensor.ragged is not None):  # after their offsets
             ragged = descriptors[tensor.ragged.uid] if tensor.ragged else None
             descriptors[tensor.uid] = self._checked(str(tensor), partial(tensor.descriptor, ragged))
         operations = [self._checked(each.line, partial(each.build, descriptors)) for each in self.operations]
@@ -173,6 +177,21 @@ class Builder:
 
     def _maker(self, tensor: Tensor) -> Operation | None:
         return next((each for each in self.operations if any(y is tensor for y in each.made)), None)
+
+    def _is_float32(self, factor: Tensor) -> bool:
+        sources, seen = [factor], {factor.uid}
+        while sources:
+            tensor = sources.pop()
+            maker = self._maker(tensor) if tensor.virtual else None
+            if tensor.dtype is not DataType.FLOAT or tensor.value is not None or (tensor.virtual and maker is None):
+                return False
+            if maker is not None:
+                before = [each for each in flat(maker.inputs.values()) if each.value is None]
+                if maker.factors or not before:
+                    return False
+                sources += [each for each in before if each.uid not in seen]
+                seen |= {each.uid for each in before}
+        return True
 
     def _new(
         self,

@@ -30,9 +30,10 @@ def choose_plan(
     """The plan for a graph on a GPU, and keep the choice for other processes.
 
     With `measure`, which gives a plan's time, the first `most` plans are compared, all of them for None; a plan that
-    fails to run is passed over. Without it the first is taken. `folder` holds the kept plans, the user's cache unless
-    given; `kept_ranking` reads how the comparison went (cudnnBackendFinalize, cudnnBackendGetAttribute). Raises
-    GraphRefused when no plan is to be had, or every one that is measured fails.
+    fails to run is passed over. Without it the first is taken. A kept choice stands, of however many it was made.
+    `folder` holds the kept plans, the user's cache unless given; `kept_ranking` reads how the comparison went
+    (cudnnBackendFinalize, cudnnBackendGetAttribute). Raises GraphRefused when no plan is to be had, or every one that
+    is measured fails.
     """
     policy = policy or Policy()
     path = _path(graph, target, policy, folder, measured=measure is not None)

@@ -58,14 +58,14 @@ class Convolutions(Builder):
 
     def convolution_backward_data(self, dy: Tensor, w: Tensor, dims: Sequence[int], **window: Unpack[Window]) -> Tensor:
         """dx of dimensions `dims`, the gradient of a convolution's input from dy and w."""
-        _check_channels("convolution_backward_data", dims, w.dims)
+        _check_channels("convolution_backward_data", check_dims("dx", dims), w.dims)
         return self._convolve(BACKWARD_DATA, {"dy": dy, "w": w}, "dx", dims, window)
 
     def convolution_backward_filter(
         self, x: Tensor, dy: Tensor, dims: Sequence[int], **window: Unpack[Window]
     ) -> Tensor:
         """dw of dimensions `dims`, the gradient of a convolution's filters from x and dy."""
-        _check_channels("convolution_backward_filter", x.dims, dims)
+        _check_channels("convolution_backward_filter", x.dims, check_dims("dw", dims))
         return self._convolve(BACKWARD_FILTER, {"x": x, "dy": dy}, "dw", dims, window)
 
     def _convolve(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gocudnn_py._abi.cudnn import BackendAttributeName as Attribute
 from gocudnn_py._abi.cudnn import BackendAttributeType as Type
 from gocudnn_py._abi.cudnn import BackendDescriptorType as Kind
+from gocudnn_py.cudnn.descriptor import address
 from gocudnn_py.cudnn.graph.descriptor import BackendDescriptor
 from gocudnn_py.cudnn.graph.tensor import Tensor
 from gocudnn_py.cudnn.handle import Handle
@@ -32,9 +33,11 @@ class Execution:
         tensors, scalars = plan.graph.real, plan.graph.scalars
         addresses = _addresses(plan, tensors, pointers)
         numbers = _numbers(scalars, values or {})
-        scratch = _address(workspace)
-        if plan.workspace and not scratch:
-            raise ValueError(f"{plan!r} needs {plan.workspace:,} bytes of workspace, none is given")
+        scratch = address(workspace)
+        room = getattr(workspace, "nbytes", plan.workspace) if scratch else 0
+        if room < plan.workspace:
+            given = f"{room:,} are" if room else "none is"
+            raise ValueError(f"{plan!r} needs {plan.workspace:,} bytes of workspace, {given} given")
         pack = BackendDescriptor(Kind.VARIANT_PACK_DESCRIPTOR)
         pack.set(Attribute.VARIANT_PACK_UNIQUE_IDS, Type.INT64, *(tensor.uid for tensor in (*tensors, *scalars)))
         pack.set(Attribute.VARIANT_PACK_DATA_POINTERS, Type.VOID_PTR, *addresses, *numbers)
@@ -62,11 +65,18 @@ def _addresses(plan: Plan, tensors: list[Tensor], pointers: Mapping[Tensor, Any]
     missing = [tensor.name for tensor in tensors if tensor not in pointers]
     if missing:
         raise ValueError(f"no address for {', '.join(missing)} of {plan.graph}")
-    addresses = [_address(pointers[tensor]) for tensor in tensors]
-    for tensor, address in zip(tensors, addresses, strict=True):
-        if address % tensor.alignment:
-            raise ValueError(f"{tensor.name} lies at {address:#x}, declared is a multiple of {tensor.alignment}")
-    return addresses
+    return [_place(tensor, pointers[tensor]) for tensor in tensors]
+
+
+def _place(tensor: Tensor, place: Any) -> int:
+    found, room = address(place), getattr(place, "nbytes", None)
+    if not found and tensor.size:
+        raise ValueError(f"{tensor} lies at address 0")
+    if found % tensor.alignment:
+        raise ValueError(f"{tensor.name} lies at {found:#x}, declared is a multiple of {tensor.alignment}")
+    if room is not None and room < tensor.least_bytes:
+        raise ValueError(f"{tensor} takes {tensor.least_bytes:,} bytes, its memory has {room:,}")
+    return found
 
 
 def _numbers(scalars: list[Tensor], values: Mapping[Tensor, float]) -> list[Any]:
@@ -74,7 +84,3 @@ def _numbers(scalars: list[Tensor], values: Mapping[Tensor, float]) -> list[Any]
     if others:
         raise ValueError(f"{', '.join(map(str, others))} is not passed by value")
     return [tensor.host_value(values.get(tensor)) for tensor in scalars]
-
-
-def _address(place: Any) -> int:
-    return int(getattr(place, "pointer", place))

@@ -96,7 +96,10 @@ class Norms(Builder):
         momentum: float | None = None,
         peers: Sequence[Tensor] = (),
     ) -> Normalized:
-        """Normalize x over the axes in which `scale` is 1 and the mode has it: y = scale * (x - mean) * inverse + bias.
+        """Normalize x over the axes of its mode: y = scale * (x - mean) * inverse + bias.
+
+        Those are the axes in which `scale` is 1 for batch normalization, all but batch and channel for instance
+        normalization, and the axes in which it is not 1 for the others, which normalize each sample.
 
         When `training`, the mean and the inverse standard deviation are results too, and of `running` ones a
         `momentum` part is replaced. Else they are computed on the way, or given as `statistics`. The root mean square

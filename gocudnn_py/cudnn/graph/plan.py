@@ -60,7 +60,8 @@ class Plan:
     def from_json(graph: Graph, content: bytes, target: Target) -> Plan:
         """The plan that `json` gave, made for the same graph, cuDNN and GPU (cudnnBackendFinalize).
 
-        Raises CudnnError for another's.
+        Raises CudnnError for another cuDNN's or GPU's. That the graph is the same is not seen here;
+        `load_plan` checks it.
         """
         made = _for_target(target)
         made.set_text(Attribute.EXECUTION_PLAN_JSON_REPRESENTATION, content).finalize()

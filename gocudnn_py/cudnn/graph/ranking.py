@@ -10,7 +10,7 @@ from gocudnn_py.cudnn.graph.engines import Policy
 from gocudnn_py.cudnn.graph.graph import Graph
 from gocudnn_py.cudnn.graph.plan import Plan, attempts, refused
 from gocudnn_py.cudnn.graph.target import Target
-from gocudnn_py.errors import CudnnError, GraphRefused
+from gocudnn_py.errors import CudnnError, GraphRefused, OutOfMemory
 
 Measure = Callable[[Plan], float]
 
@@ -96,5 +96,5 @@ def rank_plans(
 def _try(candidate: str, plan: Plan, measure: Measure) -> Trial:
     try:
         return Trial(candidate, measure(plan), plan.workspace)
-    except CudnnError as error:
+    except (CudnnError, OutOfMemory) as error:
         return Trial(candidate, None, plan.workspace, str(error))

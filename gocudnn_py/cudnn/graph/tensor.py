@@ -20,6 +20,7 @@ from gocudnn_py.dtypes import numpy_dtype
 
 MAX_RANK = 8
 INT64_MAX = 2**63 - 1
+PACKED = {DataType.FP4_E2M1, DataType.INT4, DataType.UINT4}
 NARROW = {DataType.BOOLEAN, DataType.FP8_E5M3}  # NumPy has no type for them: a byte an element is enough
 
 
@@ -59,9 +60,23 @@ class Tensor:
         width = 1 if self.dtype in NARROW else numpy_dtype(self.dtype).itemsize
         return (last + 1) * width * (self.vector[0] if self.vector else 1) if self.size else 0
 
+    @property
+    def least_bytes(self) -> int:
+        """Bytes that its memory must have, 0 where that depends on more: offsets, and elements narrower than a byte."""
+        return 0 if self.ragged is not None or self.dtype in NARROW | PACKED else self.nbytes
+
     def host_value(self, value: float | None = None) -> np.ndarray[Any, Any]:
-        """The value, or another one in its place, as it is passed: an array of one element in memory of the host."""
-        return np.array([self.value if value is None else value], numpy_dtype(self.dtype))
+        """The value, or another one in its place, as it is passed: an array of one element in memory of the host.
+
+        Raises ValueError for a number that the type has not.
+        """
+        number = self.value if value is None else value
+        with np.errstate(over="ignore", invalid="ignore"):
+            made = np.array([number]).astype(numpy_dtype(self.dtype))
+        lost = made[0] != number if made.dtype.kind in "iu" else np.isfinite(number) and not np.isfinite(made[0])
+        if lost:
+            raise ValueError(f"{number:g} is no number of type {self.dtype.name} (tensor {self.name})")
+        return made
 
     def descriptor(self, ragged: BackendDescriptor | None = None) -> BackendDescriptor:
         """The finalized descriptor, with that of its ragged offsets (cudnnBackendFinalize)."""
