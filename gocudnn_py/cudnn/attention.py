@@ -20,10 +20,10 @@ from gocudnn_py.cudnn.attention_space import AttentionSpec as AttentionSpec
 from gocudnn_py.cudnn.attention_space import AttentionWindow as AttentionWindow
 from gocudnn_py.cudnn.attention_space import QueryMap as QueryMap
 from gocudnn_py.cudnn.attention_space import WeightSlot as WeightSlot
-from gocudnn_py.cudnn.descriptor import Descriptor, Operand, address, handle_of, int32, int32s
+from gocudnn_py.cudnn.descriptor import Descriptor, Operand, handle_of, int32, int32s
 from gocudnn_py.cudnn.dropout import DropoutDescriptor
 from gocudnn_py.cudnn.handle import Handle
-from gocudnn_py.cudnn.place import checked, optional, sized
+from gocudnn_py.cudnn.place import checked, optional, sized, within
 from gocudnn_py.cudnn.seqdata import SeqDataDescriptor
 from gocudnn_py.cudnn.tensor import TensorDescriptor
 from gocudnn_py.dtypes import DType, cudnn_dtype
@@ -77,7 +77,7 @@ class AttentionDescriptor(Descriptor):
         mode = QueryMap(query_map) | (BIASES if biases else 0)
         ends = *map(handle_of, dropouts), *sizes, batch, beam
         self.lib.cudnnSetAttnDescriptor(self.handle, mode, heads, scale, *codes, math, *ends)
-        self._dropouts = dropouts  # cuDNN keeps their addresses
+        self._dropouts = dropouts
         return self
 
     def get(self) -> AttentionSpec:
@@ -109,6 +109,7 @@ class AttentionDescriptor(Descriptor):
 
     def sizes(self, handle: Handle, *, training: bool = True) -> AttentionSizes:
         """Bytes of weights, workspace and reserve (cudnnGetMultiHeadAttnBuffers)."""
+        self._check_dropouts()
         weights, workspace, reserve = (ctypes.c_size_t() for _ in range(3))
         out = ctypes.byref(weights), ctypes.byref(workspace), ctypes.byref(reserve) if training else None
         self.lib.cudnnGetMultiHeadAttnBuffers(handle.handle, self.handle, *out)
@@ -153,8 +154,9 @@ class AttentionDescriptor(Descriptor):
         """
         if residual is not None and _sequences(q).dims != _sequences(out).dims:
             raise ValueError(f"attention: a residual like q={_sequences(q).dims} for out={_sequences(out).dims}")
+        self._check_dropouts()
         where = _step(step, q, space), *_seen(window, q), *_on_gpu(lengths, q, k)
-        operands = *q.pair, address(residual), *k.pair, *v.pair, *out.pair
+        operands = *q.pair, within("residual", residual, _sequences(q).size_in_bytes), *k.pair, *v.pair, *out.pair
         ends = *sized(space.weights), *space.scratch
         self.lib.cudnnMultiHeadAttnForward(handle.handle, self.handle, *where, *operands, *ends)
 
@@ -177,6 +179,7 @@ class AttentionDescriptor(Descriptor):
 
         All else has to be what forward was given. The residual's gradient is dout, which is not added to dq.
         """
+        self._check_dropouts()
         where = *_seen(window, q), *_on_gpu(lengths, q, k)
         operands = *dout.pair, *_with("dq", dq, q), *_with("dk", dk, k), *_with("dv", dv, v)
         ends = *sized(space.weights), *space.trained().scratch
@@ -198,10 +201,17 @@ class AttentionDescriptor(Descriptor):
 
         WgradMode.ADD adds it to what `dweights` holds.
         """
+        self._check_dropouts()
         nbytes, weights = sized(space.weights)
         operands = *q.pair, *k.pair, *v.pair, *dout.pair
         ends = nbytes, weights, optional("dweights", dweights, nbytes), *space.trained().scratch
         self.lib.cudnnMultiHeadAttnBackwardWeights(handle.handle, self.handle, mode, *operands, *ends)
+
+    def _check_dropouts(self) -> None:
+        """Raise as their `check` does: cuDNN keeps the dropouts' addresses, and follows them."""
+        for dropout in self._dropouts:
+            if dropout is not None:
+                dropout.check()
 
     def _describe(self) -> str:
         s = self.get()
@@ -209,7 +219,8 @@ class AttentionDescriptor(Descriptor):
             return "not set"
         sizes = f"heads={s.heads}, vectors={s.vectors}, projections={s.projections}, longest={s.longest}"
         types = f"{s.dtype.name}, compute={s.compute.name}, math={s.math.name}, {s.query_map.name}"
-        more = f"{', biases' if s.biases else ''}{', dropout' if any(self._dropouts) else ''}"
+        drops = s.attention_dropout is not None or s.output_dropout is not None
+        more = f"{', biases' * s.biases}{', dropout' * drops}"
         return f"{sizes}, batch={s.batch}, beam={s.beam}, scale={s.scale:g}, {types}{more}"
 
 

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from gocudnn_py._abi.cudnn import BatchNormMode, BatchNormOps
 from gocudnn_py.cudnn.activation import ActivationDescriptor
-from gocudnn_py.cudnn.descriptor import Operand, address, factors, handle_of, pair_of, size_of, span
+from gocudnn_py.cudnn.descriptor import Operand, factors, handle_of, pair_of, size_of, span
 from gocudnn_py.cudnn.handle import Handle
+from gocudnn_py.cudnn.place import within
 from gocudnn_py.cudnn.tensor import TensorDescriptor
 from gocudnn_py.library import load
 
@@ -18,10 +19,9 @@ class Moments(NamedTuple):
     first: Any
     second: Any
 
-    @property
-    def addresses(self) -> tuple[int, int]:
-        """Both addresses."""
-        return address(self.first), address(self.second)
+    def within(self, what: str, nbytes: int) -> tuple[int, int]:
+        """Both addresses, 0 of None. Raises ValueError for a buffer of fewer bytes."""
+        return within(f"{what}.first", self.first, nbytes), within(f"{what}.second", self.second, nbytes)
 
 
 NOWHERE = Moments(None, None)
@@ -51,6 +51,7 @@ class BatchNormalization:
         self.parameters = TensorDescriptor()
         self.lib.cudnnDeriveBNTensorDescriptor(self.parameters.handle, x.handle, mode)
         self.parameters.dtype = self.parameters.get().dtype
+        self._row = self.parameters.size_in_bytes
 
     def forward_inference(
         self,
@@ -66,7 +67,7 @@ class BatchNormalization:
     ) -> None:
         """y by the running mean and variance (cudnnBatchNormalizationForwardInference); without the activation."""
         one, two = factors(y, alpha, beta)
-        rows = self.parameters.handle, address(scale), address(bias), *running.addresses
+        rows = *self._rows(scale, bias), *running.within("running", self._row)
         self.lib.cudnnBatchNormalizationForwardInference(
             handle.handle, self.mode, one, two, *x.pair, *y.pair, *rows, self.epsilon
         )
@@ -95,8 +96,9 @@ class BatchNormalization:
         cudnnBatchNormalizationForwardTrainingEx.
         """
         one, two = factors(y, alpha, beta)
-        rows = self.parameters.handle, address(scale), address(bias)
-        results = momentum, *running.addresses, self.epsilon, *saved.addresses
+        rows = self._rows(scale, bias)
+        statistics = running.within("running", self._row), saved.within("saved", self._row)
+        results = momentum, *statistics[0], self.epsilon, *statistics[1]
         if self._plain(z, workspace, reserve):
             self.lib.cudnnBatchNormalizationForwardTraining(
                 handle.handle, self.mode, one, two, *x.pair, *y.pair, *rows, *results
@@ -133,16 +135,17 @@ class BatchNormalization:
         activation (which needs y and bias), `dz`, `workspace` or `reserve` cudnnBatchNormalizationBackwardEx.
         """
         blend = *factors(dx, alpha, beta), *factors(self.parameters.at(0), 1.0, parameter_beta)
-        targets = gradients.addresses
-        ends = self.epsilon, *saved.addresses
+        targets = gradients.within("gradients", self._row)
+        ends = self.epsilon, *saved.within("saved", self._row)
+        parameters, at_scale, at_bias = self._rows(scale, bias)
         if self._plain(dz, workspace, reserve):
-            rows = self.parameters.handle, address(scale), *targets
+            rows = parameters, at_scale, *targets
             self.lib.cudnnBatchNormalizationBackward(
                 handle.handle, self.mode, *blend, *x.pair, *dy.pair, *dx.pair, *rows, *ends
             )
             return
         data = *x.pair, *pair_of(y), *dy.pair, *pair_of(dz), *dx.pair
-        all_rows = self.parameters.handle, address(scale), address(bias), *targets
+        all_rows = parameters, at_scale, at_bias, *targets
         scratch = handle_of(self.activation), *span(workspace), *span(reserve)
         self.lib.cudnnBatchNormalizationBackwardEx(
             handle.handle, self.mode, self._ops(dz), *blend, *data, *all_rows, *ends, *scratch
@@ -181,6 +184,10 @@ class BatchNormalization:
         query = self.lib.cudnnGetBatchNormalizationTrainingExReserveSpaceSize
         ops = self._ops(x if adds else None)
         return size_of(query, handle.handle, self.mode, ops, handle_of(self.activation), x.handle)
+
+    def _rows(self, scale: Any, bias: Any) -> tuple[int, int, int]:
+        """The parameters' descriptor and addresses."""
+        return self.parameters.handle, within("scale", scale, self._row), within("bias", bias, self._row)
 
     def _plain(self, other: object, workspace: Any, reserve: Any) -> bool:
         return self.activation is None and other is None and workspace is None and reserve is None

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from math import prod
 from typing import Any, Self
 
 import numpy as np
@@ -24,7 +25,6 @@ from gocudnn_py.cudnn.descriptor import (
     DataDescriptor,
     Descriptor,
     Operand,
-    address,
     check_rank,
     factors,
     int32,
@@ -37,10 +37,12 @@ from gocudnn_py.cudnn.descriptor import (
 )
 from gocudnn_py.cudnn.filter import FilterDescriptor
 from gocudnn_py.cudnn.handle import Handle
+from gocudnn_py.cudnn.place import within
 from gocudnn_py.cudnn.tensor import TensorDescriptor
-from gocudnn_py.dtypes import DType, cudnn_dtype
+from gocudnn_py.dtypes import DType, cudnn_dtype, numpy_dtype
 
 MAX_SPATIAL = 6
+VECTORS = DataType.INT8x4, DataType.UINT8x4, DataType.INT8x32  # of bytes, which dimensions count
 
 
 class Direction(Enum):
@@ -212,7 +214,14 @@ class ConvolutionDescriptor(Descriptor):
 
     def im2col(self, handle: Handle, x: Operand, w: FilterDescriptor, columns: Any) -> None:
         """Write x's windows as the rows of a matrix, (N * outputs) x (C * taps), to a buffer (cudnnIm2Col)."""
-        self.lib.cudnnIm2Col(handle.handle, *x.pair, w.handle, self.handle, address(columns))
+        nbytes = self._columns_size(x, w)
+        self.lib.cudnnIm2Col(handle.handle, *x.pair, w.handle, self.handle, within("columns", columns, nbytes))
+
+    def _columns_size(self, x: Operand, w: FilterDescriptor) -> int:
+        assert isinstance(x.descriptor, TensorDescriptor)
+        batch, _, *outputs = self.output_shape(x.descriptor, w)
+        elements = batch * prod(outputs) * x.descriptor.get().dims[1] * prod(w.get().dims[2:])
+        return elements * (1 if x.descriptor.dtype in VECTORS else numpy_dtype(x.descriptor.dtype).itemsize)
 
     def workspace_size(
         self,

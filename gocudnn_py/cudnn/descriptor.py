@@ -71,8 +71,8 @@ def address(place: Any) -> int:
 
 
 def span(buffer: Any) -> tuple[int, int]:
-    """Address and size of a buffer, none for None."""
-    return (0, 0) if buffer is None else (int(buffer.pointer), int(buffer.nbytes))
+    """Address and size of a buffer or an array on the GPU, none for None. Raises TypeError for memory of the host."""
+    return (0, 0) if buffer is None else (address(buffer), int(buffer.nbytes))
 
 
 def handle_of(descriptor: Descriptor | None) -> int:

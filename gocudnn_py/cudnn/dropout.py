@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from gocudnn_py.cudnn.descriptor import Descriptor, Operand, size_of, span
+from gocudnn_py.cudnn.descriptor import Descriptor, Operand, address, size_of, span
 from gocudnn_py.cudnn.handle import Handle
 from gocudnn_py.cudnn.tensor import TensorDescriptor
 
@@ -85,7 +85,7 @@ class DropoutDescriptor(Descriptor):
         """Raise ValueError when not set, UnusableResource when this or its states are closed."""
         if self.handle and self._states is None:
             raise ValueError("dropout: this DropoutDescriptor is not set")
-        int(self._states.pointer)  # raises when closed
+        address(self._states)  # raises when closed
 
     def forward(self, handle: Handle, x: Operand, y: Operand, reserve: Any) -> None:
         """y = x without the elements dropped, the mask into the reserve space (cudnnDropoutForward)."""

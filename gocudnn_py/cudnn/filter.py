@@ -10,6 +10,7 @@ from typing import Any, Self
 from gocudnn_py._abi.cudnn import DataType, ReorderType, TensorFormat
 from gocudnn_py.cudnn.descriptor import MAX_RANK, DataDescriptor, address, check_rank, int32s, int_array, ints, size_of
 from gocudnn_py.cudnn.handle import Handle
+from gocudnn_py.cudnn.place import within
 from gocudnn_py.dtypes import DType, cudnn_dtype
 
 
@@ -73,7 +74,9 @@ class FilterDescriptor(DataDescriptor):
         A convolution descriptor with NO_REORDER then takes it as it is (cudnnReorderFilterAndBias).
         """
         before, after = bias or (None, None)
-        places = address(w), address(to), int(bias is not None), address(before), address(after)
+        nbytes = self.size_in_bytes
+        filters = within("w", w, nbytes), within("to", to, nbytes)
+        places = *filters, int(bias is not None), address(before), address(after)
         self.lib.cudnnReorderFilterAndBias(handle.handle, self.handle, reorder, *places)
 
     def _describe(self) -> str:

@@ -24,6 +24,8 @@ class Handle(Resource):
     ValueError for a stream of another.
     """
 
+    _used: object = None
+
     def __init__(self, device: int = 0, stream: object = None) -> None:
         self.lib = lib = load("cudnn")
         _check_device(device, stream)
@@ -41,12 +43,13 @@ class Handle(Resource):
                 lib.cudnnSetStream(self.handle, self.stream)
 
     def use(self, stream: object) -> None:
-        """Work on another stream from now on, one of a capture say (cudnnSetStream)."""
+        """Work on another stream from now on, one of a capture say, and hold it (cudnnSetStream)."""
         pointer = stream_pointer(stream)
         if pointer != self.stream:
             _check_device(self.device or 0, stream)
             self.lib.cudnnSetStream(self.handle, pointer)
             self.stream = pointer
+        self._used = stream  # another object may own an equal pointer
 
     def library_stream(self) -> int:
         """The stream's pointer as cuDNN has it (cudnnGetStream)."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from gocudnn_py._abi.cudnn import DivNormMode, LRNMode
-from gocudnn_py.cudnn.descriptor import Descriptor, Operand, address, factors, int32
+from gocudnn_py.cudnn.descriptor import Descriptor, Operand, factors, int32
 from gocudnn_py.cudnn.handle import Handle
+from gocudnn_py.cudnn.place import extent, within
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class LrnDescriptor(Descriptor):
         lie like x, 0 unless given; `scratch` are two buffers of x's size.
         """
         one, two = factors(y, alpha, beta)
-        buffers = address(means), address(scratch[0]), address(scratch[1])
+        nbytes = extent(x)
+        buffers = within("means", means, nbytes), *_pair(scratch, nbytes)
         self.lib.cudnnDivisiveNormalizationForward(
             handle.handle, self.handle, DivNormMode.PRECOMPUTED_MEANS, one, *x.pair, *buffers, two, *y.pair
         )
@@ -100,14 +102,22 @@ class LrnDescriptor(Descriptor):
         alpha: float = 1.0,
         beta: float = 0.0,
     ) -> None:
-        """dx, and `dmeans` where that is given (cudnnDivisiveNormalizationBackward); dy lies like x."""
+        """dx, and `dmeans` where that is given, which lies like dx (cudnnDivisiveNormalizationBackward).
+
+        dy, `means` and `scratch` lie like x.
+        """
         one, two = factors(dx, alpha, beta)
-        buffers = address(means), address(dy), address(scratch[0]), address(scratch[1])
+        nbytes = extent(x)
+        buffers = within("means", means, nbytes), within("dy", dy, nbytes), *_pair(scratch, nbytes)
         self.lib.cudnnDivisiveNormalizationBackward(
             handle.handle, self.handle, DivNormMode.PRECOMPUTED_MEANS, one, *x.pair, *buffers, two, *dx.pair,
-            address(dmeans),
+            within("dmeans", dmeans, extent(dx)),
         )  # fmt: skip
 
     def _describe(self) -> str:
         s = self.get()
         return f"window={s.window}, alpha={s.alpha:g}, beta={s.beta:g}, k={s.k:g}"
+
+
+def _pair(scratch: tuple[Any, Any], nbytes: int) -> tuple[int, int]:
+    return within("scratch[0]", scratch[0], nbytes), within("scratch[1]", scratch[1], nbytes)

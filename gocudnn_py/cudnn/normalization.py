@@ -8,8 +8,9 @@ from typing import Any
 from gocudnn_py._abi.cudnn import NormAlgo, NormMode, NormOps
 from gocudnn_py.cudnn.activation import ActivationDescriptor
 from gocudnn_py.cudnn.batchnorm import NOWHERE, Moments
-from gocudnn_py.cudnn.descriptor import Operand, address, factors, handle_of, int32, pair_of, size_of, span
+from gocudnn_py.cudnn.descriptor import Operand, factors, handle_of, int32, pair_of, size_of, span
 from gocudnn_py.cudnn.handle import Handle
+from gocudnn_py.cudnn.place import within
 from gocudnn_py.cudnn.tensor import TensorDescriptor
 from gocudnn_py.library import load
 
@@ -42,6 +43,7 @@ class Normalization:
         self.lib.cudnnDeriveNormTensorDescriptor(*derived, x.handle, mode, groups)
         for descriptor in (self.parameters, self.moments):
             descriptor.dtype = descriptor.get().dtype
+        self._row, self._moment = self.parameters.size_in_bytes, self.moments.size_in_bytes
 
     def forward_inference(
         self,
@@ -58,7 +60,7 @@ class Normalization:
     ) -> None:
         """y by the running mean and variance (cudnnNormalizationForwardInference)."""
         one, two = factors(y, alpha, beta)
-        rows = self.parameters.handle, address(scale), address(bias), self.moments.handle, *running.addresses
+        rows = *self._rows(scale, bias), self.moments.handle, *running.within("running", self._moment)
         ends = *pair_of(z), handle_of(self.activation), *y.pair, self.epsilon, self.groups
         self.lib.cudnnNormalizationForwardInference(handle.handle, *self._how(z), one, two, *x.pair, *rows, *ends)
 
@@ -81,8 +83,9 @@ class Normalization:
     ) -> None:
         """y by the batch's statistics (cudnnNormalizationForwardTraining); see BatchNormalization."""
         one, two = factors(y, alpha, beta)
-        rows = self.parameters.handle, address(scale), address(bias), momentum, self.moments.handle
-        results = *running.addresses, self.epsilon, *saved.addresses
+        rows = *self._rows(scale, bias), momentum, self.moments.handle
+        statistics = running.within("running", self._moment), saved.within("saved", self._moment)
+        results = *statistics[0], self.epsilon, *statistics[1]
         data = handle_of(self.activation), *pair_of(z), *y.pair
         scratch = *span(workspace), *span(reserve), self.groups
         self.lib.cudnnNormalizationForwardTraining(
@@ -111,8 +114,9 @@ class Normalization:
         """dx, and `gradients` of scale and bias (cudnnNormalizationBackward); see BatchNormalization."""
         blend = *factors(dx, alpha, beta), *factors(self.parameters.at(0), 1.0, parameter_beta)
         data = *x.pair, *pair_of(y), *dy.pair, *pair_of(dz), *dx.pair
-        rows = self.parameters.handle, address(scale), address(bias), *gradients.addresses
-        ends = self.epsilon, self.moments.handle, *saved.addresses, handle_of(self.activation)
+        rows = *self._rows(scale, bias), *gradients.within("gradients", self._row)
+        kept = saved.within("saved", self._moment)
+        ends = self.epsilon, self.moments.handle, *kept, handle_of(self.activation)
         scratch = *span(workspace), *span(reserve), self.groups
         self.lib.cudnnNormalizationBackward(handle.handle, *self._how(dz), *blend, *data, *rows, *ends, *scratch)
 
@@ -149,6 +153,10 @@ class Normalization:
         query = self.lib.cudnnGetNormalizationTrainingReserveSpaceSize
         how = self._how(x if adds else None)
         return _size(query, handle.handle, *how, handle_of(self.activation), x.handle, groups=self.groups)
+
+    def _rows(self, scale: Any, bias: Any) -> tuple[int, int, int]:
+        """The parameters' descriptor and addresses."""
+        return self.parameters.handle, within("scale", scale, self._row), within("bias", bias, self._row)
 
     def _how(self, other: object) -> tuple[NormMode, NormOps, NormAlgo]:
         if other is not None and self.activation is None:

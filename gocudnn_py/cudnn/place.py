@@ -4,20 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gocudnn_py.cudnn.descriptor import address, span
+from gocudnn_py.cudnn.descriptor import Operand, address, span
 
 if TYPE_CHECKING:
     from gocudnn_py.cuda import Stream
 
 
+def within(what: str, place: Any, nbytes: int) -> int:
+    """The address of a buffer, an array on the GPU, or an address itself, from which `nbytes` are used; 0 of None.
+
+    Raises ValueError for one that holds fewer bytes, TypeError for memory of the host.
+    """
+    found, room = address(place), getattr(place, "nbytes", None)
+    if isinstance(room, int) and room < nbytes:
+        raise ValueError(f"{what} takes {nbytes} bytes, the buffer holds {room}")
+    return found
+
+
+def extent(operand: Operand) -> int:
+    """The bytes that an operand's descriptor describes."""
+    nbytes: int = getattr(operand.descriptor, "size_in_bytes", 0)
+    return nbytes
+
+
 def checked(what: str, place: Any, nbytes: int, *, align: int = 1) -> int:
-    """The address of a buffer, or an address itself, from which `nbytes` are used.
+    """The same of what has to be there.
 
     Raises ValueError for none, for a buffer that holds fewer bytes and for an address at no multiple of `align`.
     """
-    if hasattr(place, "pointer") and place.nbytes < nbytes:
-        raise ValueError(f"{what} takes {nbytes} bytes, the buffer holds {place.nbytes}")
-    found = address(place)
+    found = within(what, place, nbytes)
     if not found:
         raise ValueError(f"{what} is missing, it takes {nbytes} bytes")
     if found % align:

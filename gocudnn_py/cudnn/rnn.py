@@ -24,7 +24,7 @@ from gocudnn_py.cudnn.descriptor import Descriptor, Operand, address, handle_of,
 from gocudnn_py.cudnn.dropout import DropoutDescriptor
 from gocudnn_py.cudnn.handle import Handle
 from gocudnn_py.cudnn.place import sized
-from gocudnn_py.cudnn.rnn_arguments import RnnStates, sequences, vectors
+from gocudnn_py.cudnn.rnn_arguments import RnnStates, beside, sequences, vectors
 from gocudnn_py.cudnn.rnn_data import RnnDataDescriptor
 from gocudnn_py.cudnn.rnn_spec import RnnClip, RnnSpec, RnnTempSizes, check_sizes, sums_of
 from gocudnn_py.cudnn.rnn_weights import Region, RnnWeight, linear_layer, places, read_weight
@@ -226,10 +226,11 @@ class RnnDescriptor(Descriptor):
     ) -> None:
         """dx, dhx and dcx from dy, dhy and dcy (zero when None), after `forward` (cudnnRNNBackwardData_v8).
 
-        The workspace has the size for training; hx and cx are those of `forward`.
+        dy lies as y does, for cuDNN takes one descriptor for both; ValueError when it does not. The workspace has the
+        size for training; hx and cx are those of `forward`.
         """
         spec, states = self._ready("dx", dx)
-        outputs = *vectors("y", y, spec.output_size), vectors("dy", dy, spec.output_size)[1]
+        outputs = *vectors("y", y, spec.output_size), beside("dy", dy, "y", y)
         rest = [*outputs, *vectors("dx", dx, spec.input_size)]
         rest += [*states.hidden(hx=hx, dhy=dhy, dhx=dhx), *states.cell(cx=cx, dcy=dcy, dcx=dcx)]
         rest += [*sized(weights), *sized(workspace), *sized(reserve)]

@@ -27,6 +27,14 @@ def vectors(name: str, operand: Operand, size: int) -> tuple[int, int]:
     return described.handle, checked(f"rnn: {name}", operand.place, described.size_in_bytes)
 
 
+def beside(name: str, operand: Operand, other_name: str, other: Operand) -> int:
+    """The address of sequences that cuDNN takes to lie as others do. Raises ValueError when they do not."""
+    mine, theirs = sequences(name, operand), sequences(other_name, other)
+    if not mine.lies_as(theirs):
+        raise ValueError(f"rnn: {name} has to lie as {other_name} does, {mine!r} is not like {theirs!r}")
+    return checked(f"rnn: {name}", operand.place, mine.size_in_bytes)
+
+
 class RnnStates:
     """The hidden and cell states of a batch, each described once for all that have its shape."""
 

@@ -41,15 +41,16 @@ class RnnDataDescriptor(DataDescriptor):
     """A batch of sequences of vectors.
 
     SEQ_MAJOR_UNPACKED lies as (steps, batch, vector), BATCH_MAJOR_UNPACKED as (batch, steps, vector), both padded to
-    the longest sequence; SEQ_MAJOR_PACKED is the first without its padding. `vector_size`, `lengths` and
-    `size_in_bytes` say what was set. cudnnCreateRNNDataDescriptor, cudnnDestroyRNNDataDescriptor.
+    the longest sequence; SEQ_MAJOR_PACKED is the first without its padding. `vector_size`, `lengths`, `max_length`,
+    `layout` and `size_in_bytes` say what was set. cudnnCreateRNNDataDescriptor, cudnnDestroyRNNDataDescriptor.
     """
 
     kind = "RNNData"
 
     def __init__(self) -> None:
-        self.vector_size = self.size_in_bytes = 0
+        self.vector_size = self.size_in_bytes = self.max_length = 0
         self.lengths: tuple[int, ...] = ()
+        self.layout = RNNDataLayout.SEQ_MAJOR_UNPACKED
         super().__init__()
 
     def set(
@@ -76,6 +77,7 @@ class RnnDataDescriptor(DataDescriptor):
         sizes = steps, len(lengths), vector_size
         self.lib.cudnnSetRNNDataDescriptor(self.handle, code, layout, *sizes, int_array(lengths), symbol)
         self.dtype, self.vector_size, self.lengths = code, vector_size, lengths
+        self.max_length, self.layout = steps, RNNDataLayout(layout)
         self.size_in_bytes = math.prod(self.get().shape) * numpy_dtype(code).itemsize
         return self
 
@@ -95,6 +97,15 @@ class RnnDataDescriptor(DataDescriptor):
     def batch(self) -> int:
         """How many sequences there are."""
         return len(self.lengths)
+
+    def lies_as(self, other: Self) -> bool:
+        """Whether data of the other lie as data of this: all is the same but what padding is filled with."""
+        if other is self:
+            return True
+        mine, others = (
+            (each.dtype, each.vector_size, each.lengths, each.max_length, each.layout) for each in (self, other)
+        )
+        return mine == others
 
     def _describe(self) -> str:
         if not self.lengths:

@@ -67,6 +67,10 @@ def test_an_attention_is_read_back() -> None:
     two.close()
     assert made.get().attention_dropout is one
     assert made.get().output_dropout is None
+    assert repr(made).endswith(", dropout)")
+    one.close()
+    assert made.get().attention_dropout is None
+    assert repr(made).endswith("ONE_TO_ONE, biases)")
 
 
 @pytest.mark.parametrize(

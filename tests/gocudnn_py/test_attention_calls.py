@@ -12,9 +12,11 @@ from gocudnn_py._abi.cudnn import DataType, MultiHeadAttnWeightKind, WgradMode
 from gocudnn_py.cudnn import TensorDescriptor
 from gocudnn_py.cudnn.attention import BASE, AttentionDescriptor, AttentionSizes, AttentionSpace, AttentionWindow
 from gocudnn_py.cudnn.descriptor import INT32_MAX
+from gocudnn_py.cudnn.dropout import DropoutDescriptor
 from gocudnn_py.cudnn.seqdata import SeqDataDescriptor
 from gocudnn_py.cudnn.tensor import TensorSpec
-from tests.gocudnn_py.cudnn_calls import HANDLE, Recorder, buffers, handle
+from gocudnn_py.errors import UnusableResource
+from tests.gocudnn_py.cudnn_calls import HANDLE, Buffer, Recorder, buffers, handle
 
 pytestmark = pytest.mark.usefixtures("cudnn")
 KIND = MultiHeadAttnWeightKind
@@ -129,6 +131,7 @@ RUNS: list[tuple[Callable[[], dict[str, Any]], type[Exception], str]] = [
         ValueError,
         r"residual like q=.* for out=\(5, 2, 1, 7\)",
     ),
+    (lambda: {"residual": buffers(a=319).a}, ValueError, "residual takes 320 bytes, the buffer holds 319"),
     (lambda: {"q": TensorDescriptor().at(1)}, TypeError, "works on sequence data, not on a TensorDescriptor"),
 ]
 
@@ -154,6 +157,32 @@ def test_gradients_refuse() -> None:
     with pytest.raises(ValueError, match="dweights takes 640 bytes, the buffer holds 200"):
         given.attention.backward_weights(handle(), *given.data, given.dout, at.reserve, space=given.space)
     assert not given.lib.calls
+
+
+@pytest.mark.parametrize("which", ["attention_dropout", "output_dropout"])
+def test_a_dropout_has_to_be_there(which: str) -> None:
+    given, dropout = Given(), DropoutDescriptor()
+    dropout._states = Buffer(0x900, 64)
+    sizes: Any = {"heads": 2, "vectors": (8, 6, 5), "projections": (4, 4, 3, 8), "longest": (5, 6), "batch": 2}
+    given.attention = AttentionDescriptor().set(**sizes, **{which: dropout})
+    given.attention.lib = given.lib  # type: ignore[assignment]
+    run, at, one = given.attention, given.at, handle()
+    pairs = given.dout, given.q, at.dq, given.k, at.dk, given.v, at.dv
+    calls: list[Callable[[], object]] = [
+        lambda: run.sizes(one),
+        lambda: run.weights(one),
+        lambda: run.forward(one, *given.data, given.out, space=given.space, lengths=given.lengths),
+        lambda: run.backward_data(one, *pairs, space=given.space, lengths=given.lengths),
+        lambda: run.backward_weights(one, *given.data, given.dout, at.dweights, space=given.space),
+    ]
+    for call in calls:
+        call()
+    done = len(given.lib.calls)
+    dropout.close()
+    for call in calls:
+        with pytest.raises(UnusableResource, match="this DropoutDescriptor is closed"):
+            call()
+    assert len(given.lib.calls) == done
 
 
 def test_the_sizes_of_a_training_and_an_inference() -> None:

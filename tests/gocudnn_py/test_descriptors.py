@@ -11,14 +11,17 @@ import pytest
 from gocudnn_py import cudnn as api
 from gocudnn_py.cudnn.activation import ActivationSpec
 from gocudnn_py.cudnn.convolution import ConvolutionSpec
+from gocudnn_py.cudnn.descriptor import span
 from gocudnn_py.cudnn.filter import FilterSpec
 from gocudnn_py.cudnn.lrn import LrnSpec
 from gocudnn_py.cudnn.optensor import OpTensorSpec
+from gocudnn_py.cudnn.place import checked, within
 from gocudnn_py.cudnn.pooling import PoolingSpec
 from gocudnn_py.cudnn.reduce import ReduceSpec
 from gocudnn_py.cudnn.tensor import TensorSpec
 from gocudnn_py.errors import UnusableResource
 from gocudnn_py.resource import drain, pending
+from tests.gocudnn_py.recording import HANDLE, Recording, buffer
 
 pytestmark = pytest.mark.usefixtures("cudnn")
 
@@ -315,3 +318,71 @@ def test_dropped_descriptors_are_released(kind: Any) -> None:
     gc.collect()
     drain()
     assert pending() == 0
+
+
+class DeviceArray:
+    """An array on the GPU as PyTorch and CuPy have them."""
+
+    def __init__(self, pointer: int, nbytes: int) -> None:
+        self.nbytes, self.__cuda_array_interface__ = nbytes, {"data": (pointer, False)}
+
+
+def test_memory_in_every_form() -> None:
+    for place in (buffer(0x100, 8), DeviceArray(0x100, 8), 0x100):
+        assert within("a", place, 8) == checked("a", place, 8) == 0x100
+    assert (within("a", None, 8), within("a", 0, 8), within("a", DeviceArray(0, 0), 0)) == (0, 0, 0)
+    assert span(buffer(0x100, 8)) == span(DeviceArray(0x100, 8)) == (0x100, 8)
+    assert span(None) == (0, 0)
+
+
+@pytest.mark.parametrize("place", [buffer(0x100, 7), DeviceArray(0x100, 7)])
+@pytest.mark.parametrize("function", [checked, within])
+def test_memory_too_small(function: Any, place: Any) -> None:
+    with pytest.raises(ValueError, match="a takes 8 bytes, the buffer holds 7"):
+        function("a", place, 8)
+
+
+def test_memory_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="a is missing, it takes 8 bytes"):
+        checked("a", None, 8)
+    with pytest.raises(ValueError, match="a is at 0x108, which is no multiple of 16 bytes"):
+        checked("a", DeviceArray(0x108, 8), 8, align=16)
+    for function in (span, lambda place: checked("a", place, 8)):
+        with pytest.raises(TypeError, match="a ndarray is no memory of a GPU"):
+            function(np.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "format", "groups", "size"),
+    [
+        (np.float32, NCHW, 1, 4 * 36 * 32 * 6),
+        (np.float16, NHWC, 2, 2 * 36 * 32 * 6),
+        (api.DataType.INT8x4, api.TensorFormat.NCHW_VECT_C, 1, 36 * 32 * 6),
+    ],
+)
+def test_columns_have_to_be_large_enough(dtype: Any, format: api.TensorFormat, groups: int, size: int) -> None:
+    conv, function = api.ConvolutionDescriptor().set((1, 0), (2, 1), groups=groups), "cudnnIm2Col"
+    lib: Any = Recording(conv.lib, {function: None})
+    conv.lib = lib
+    x = api.TensorDescriptor().set(dtype, (2, 32, 6, 7), format).at(0x10)  # 3 x 6 outputs
+    w = api.FilterDescriptor().set(dtype, (4, 32 // groups, 3, 2), format)
+    with pytest.raises(ValueError, match=f"columns takes {size} bytes, the buffer holds {size - 1}"):
+        conv.im2col(HANDLE, x, w, buffer(0x20, size - 1))
+    assert not lib.calls
+    conv.im2col(HANDLE, x, w, buffer(0x20, size))
+    assert lib.only(function)["colBuffer"] == 0x20
+
+
+def test_a_reordered_filter_has_to_be_large_enough() -> None:
+    w = api.FilterDescriptor().set(api.DataType.INT8x32, (64, 32, 3, 3), api.TensorFormat.NCHW_VECT_C)
+    size, function = 64 * 32 * 9, "cudnnReorderFilterAndBias"
+    lib: Any = Recording(w.lib, {function: None})
+    w.lib = lib
+    for places, what in (((size - 1, size), "w"), ((size, size - 1), "to")):
+        with pytest.raises(ValueError, match=f"{what} takes {size} bytes, the buffer holds {size - 1}"):
+            w.reorder(HANDLE, *(buffer(0x10 * n, nbytes) for n, nbytes in enumerate(places, 1)))
+    assert not lib.calls
+    w.reorder(HANDLE, buffer(0x10, size), 0x20, bias=(0x30, 0x40))
+    found = lib.only(function)
+    names = "filterData", "reorderedFilterData", "reorderBias", "biasData", "reorderedBiasData"
+    assert [found[name] for name in names] == [0x10, 0x20, 1, 0x30, 0x40]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -139,3 +140,10 @@ def test_the_states_live_as_long_as_the_descriptor() -> None:
     del made
     gc.collect()
     assert seen() is None
+
+
+def test_states_in_an_array_of_another_library() -> None:
+    made, lib = dropout()
+    states: Any = SimpleNamespace(nbytes=SIZE, __cuda_array_interface__={"data": (0x1000, False)})
+    made.set(HANDLE, 0.25, states).check()
+    assert lib.only("cudnnSetDropoutDescriptor")["states"] == 0x1000

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 import pytest
 
 from gocudnn_py import driver
+from gocudnn_py._abi.cudnn import FUNCTIONS
 from gocudnn_py.cudnn import Handle, current_handle
+from gocudnn_py.cudnn import handle as module
 from gocudnn_py.cudnn.handle import stream_pointer
 from gocudnn_py.errors import NoDevice, SetupFailed
 from gocudnn_py.resource import drain
+from tests.gocudnn_py.recorded import Recorded, without_driver
 
 
 def test_without_a_gpu(cudnn: Any, no_gpu: None) -> None:
@@ -35,6 +40,25 @@ def test_streams_in_every_form(stream: object, pointer: int) -> None:
 def test_not_a_stream() -> None:
     with pytest.raises(TypeError, match="str is not"):
         stream_pointer("stream")
+
+
+def test_the_stream_in_use_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one whose pointer the handle has already."""
+    lib = Recorded(FUNCTIONS)
+    without_driver(monkeypatch, lib, [module])
+    with Handle() as handle:
+        for _ in range(2):
+            stream = Stream()
+            held = weakref.ref(stream)
+            handle.use(stream)
+            del stream
+            gc.collect()
+            assert held() is not None
+        assert lib.names.count("cudnnSetStream") == 1
+        handle.use(None)
+        gc.collect()
+        assert held() is None
+        assert lib.last("cudnnSetStream") == (handle.handle, 0)
 
 
 @pytest.mark.gpu

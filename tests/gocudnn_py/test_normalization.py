@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from gocudnn_py import cudnn as api
 from gocudnn_py.cudnn import FusedOps, FusedOpsPointerPlaceHolder
 from gocudnn_py.cudnn import FusedOpsConstParamLabel as Constant
 from gocudnn_py.cudnn import FusedOpsVariantParamLabel as Argument
+from tests.gocudnn_py.recording import HANDLE, Recording, buffer
 
 pytestmark = pytest.mark.usefixtures("cudnn")
 OPS = FusedOps.BN_FINALIZE_STATISTICS_TRAINING
@@ -47,6 +49,78 @@ def test_refusals(kind: Any) -> None:
         kind(described()).forward_workspace_size(None, x, y, described())
     with pytest.raises(ValueError, match="groups is 0"):
         api.Normalization(described(), groups=0)
+
+
+# what each run takes beside data, in the order of the C parameters
+RUNS = {
+    "ForwardInference": ("scale", "bias", "running.first", "running.second"),
+    "ForwardTraining": ("scale", "bias", "running.first", "running.second", "saved.first", "saved.second"),
+    "Backward": ("scale", "bias", "gradients.first", "gradients.second", "saved.first", "saved.second"),
+}
+ROWS = {name: 0x100 * (n + 1) for n, name in enumerate(dict.fromkeys(name for run in RUNS.values() for name in run))}
+NORMALIZATIONS = [(kind, run) for kind in (api.BatchNormalization, api.Normalization) for run in RUNS]
+
+
+def passed(kind: Any, run: str, places: dict[str, Any]) -> list[str]:
+    """Run a normalisation of float16, whose parameters are float32, 32 bytes each; which rows came to cuDNN."""
+    x, norm, function = described(np.float16).at(0x10), kind(described(np.float16)), f"cudnn{kind.__name__}{run}"
+    norm.lib = lib = Recording(norm.lib, {function: None})
+    scale, bias = places["scale"], places["bias"]
+    running, saved, gradients = (
+        api.Moments(places[f"{name}.first"], places[f"{name}.second"]) for name in ("running", "saved", "gradients")
+    )
+    if run == "ForwardInference":
+        norm.forward_inference(HANDLE, x, x, scale, bias, running)
+    elif run == "ForwardTraining":
+        norm.forward_training(HANDLE, x, x, scale, bias, running=running, saved=saved)
+    else:
+        norm.backward(HANDLE, x, x, x, scale, gradients, saved=saved, bias=bias)
+    by_address = {address: name for name, address in ROWS.items()}
+    return [by_address[value] for value in lib.only(function).values() if value in by_address]
+
+
+@pytest.mark.parametrize(("kind", "run"), NORMALIZATIONS)
+def test_rows_are_passed_on_and_have_to_be_large_enough(kind: Any, run: str) -> None:
+    left_out = {"bias"} if (kind, run) == (api.BatchNormalization, "Backward") else set()
+    expected = [name for name in RUNS[run] if name not in left_out]
+    fitting = {name: buffer(address, 32) for name, address in ROWS.items()}
+    assert passed(kind, run, fitting) == passed(kind, run, ROWS) == expected
+    assert passed(kind, run, dict.fromkeys(ROWS)) == []
+    for name in RUNS[run]:
+        with pytest.raises(ValueError, match=f"{name} takes 32 bytes, the buffer holds 31"):
+            passed(kind, run, fitting | {name: buffer(ROWS[name], 31)})
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_what_lies_as_x_has_to_be_large_enough(direction: str) -> None:
+    """Of the divisive normalisation, for a strided x."""
+    x = api.TensorDescriptor().set_strided(np.float32, (2, 3, 4, 5), (99, 30, 6, 1))
+    names = ["means", "scratch[0]", "scratch[1]", *(["dy", "dmeans"] if direction == "backward" else [])]
+    sizes, addresses = dict.fromkeys(names, x.size_in_bytes), {name: 0x100 + n for n, name in enumerate(names)}
+    sizes |= {"dmeans": 480} if direction == "backward" else {}  # dx is packed
+
+    def run(**places: Any) -> dict[str, Any]:
+        lrn, function = api.LrnDescriptor().set(), f"cudnnDivisiveNormalization{direction.capitalize()}"
+        lib: Any = Recording(lrn.lib, {function: None})
+        lrn.lib = lib
+        scratch = places.pop("scratch[0]"), places.pop("scratch[1]")
+        if direction == "forward":
+            lrn.divisive_forward(HANDLE, x.at(1), x.at(2), scratch=scratch, **places)
+        else:
+            dx = api.TensorDescriptor().set(np.float32, (2, 3, 4, 5)).at(2)
+            lrn.divisive_backward(HANDLE, x.at(1), places.pop("dy"), dx, scratch=scratch, **places)
+        found: dict[str, Any] = lib.only(function)
+        return found
+
+    fitting = {name: buffer(addresses[name], size) for name, size in sizes.items()}
+    found = run(**fitting)
+    c_names = {"scratch[0]": "temp", "scratch[1]": "temp2", "dmeans": "dMeans"}
+    assert {name: found[c_names.get(name, name)] for name in names} == addresses
+    assert run(**addresses)["temp2"] == addresses["scratch[1]"]
+    assert run(**fitting | {"means": None})["means"] == 0
+    for name, size in sizes.items():
+        with pytest.raises(ValueError, match=rf"{re.escape(name)} takes {size} bytes, the buffer holds {size - 1}"):
+            run(**fitting | {name: buffer(addresses[name], size - 1)})
 
 
 @pytest.mark.covers(

@@ -12,6 +12,7 @@ from gocudnn_py._abi.cudnn import (
     DataType,
     DirectionMode,
     ForwardMode,
+    RNNDataLayout,
     RNNInputMode,
     RNNMode,
     WgradMode,
@@ -101,6 +102,32 @@ def test_backward_data_passes_everything_on() -> None:
         "dcx": 0x65,
         "weightSpace": 0x30,
     }
+
+
+DY: list[dict[str, Any]] = [
+    {"dtype": np.float16},
+    {"lengths": (5, 2)},
+    {"lengths": (5, 3, 1)},
+    {"max_length": 6},
+    {"vector_size": 9},
+    {"layout": RNNDataLayout.BATCH_MAJOR_UNPACKED},
+    {"layout": RNNDataLayout.SEQ_MAJOR_PACKED},
+]
+
+
+@pytest.mark.parametrize("changed", DY, ids=str)
+def test_dy_has_to_lie_as_y(changed: dict[str, Any]) -> None:
+    """cuDNN is told y's descriptor alone."""
+    rnn = RnnDescriptor().set(GRU, 4, 8)
+    lib, x, y = recorded(rnn, cudnnRNNBackwardData_v8=None), data(4), data(8)
+    like: dict[str, Any] = {"dtype": np.float32, "vector_size": 8, "lengths": (5, 3)}
+    other = RnnDataDescriptor().set(**(like | changed))
+    with pytest.raises(ValueError, match=r"rnn: dy has to lie as y does, RnnDataDescriptor\(.* is not like"):
+        rnn.backward_data(HANDLE, y.at(0x20), other.at(0x21), x.at(0x11), WEIGHTS, workspace=WORK, reserve=RESERVE)
+    assert not lib.calls
+    same = RnnDataDescriptor().set(**like, fill=3.0)
+    rnn.backward_data(HANDLE, y.at(0x20), same.at(0x21), x.at(0x11), WEIGHTS, workspace=WORK, reserve=RESERVE)
+    assert lib.only("cudnnRNNBackwardData_v8")["dy"] == 0x21
 
 
 def test_backward_weights_passes_everything_on() -> None:

@@ -70,7 +70,8 @@ class Tensor:
 
         Raises ValueError for a number that the type has not.
         """
-        number = self.value if value is None else value
+        own = 0.0 if self.value is None else self.value
+        number = own if value is None else value
         with np.errstate(over="ignore", invalid="ignore"):
             made = np.array([number]).astype(numpy_dtype(self.dtype))
         lost = made[0] != number if made.dtype.kind in "iu" else np.isfinite(number) and not np.isfinite(made[0])
