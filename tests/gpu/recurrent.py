@@ -46,9 +46,10 @@ class Problem:
     layout: RNNDataLayout
     lengths: tuple[int, ...]
     dtype: Any
+    seed: int = 17
 
     def __post_init__(self) -> None:
-        net, batch, random = self.net, len(self.lengths), np.random.default_rng(17)
+        net, batch, random = self.net, len(self.lengths), np.random.default_rng(self.seed)
 
         def draw(*shape: int) -> Array:
             return random.standard_normal(shape).astype(self.dtype).astype(np.float64)

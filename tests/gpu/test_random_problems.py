@@ -34,6 +34,8 @@ from gocudnn_py.dtypes import numpy_dtype
 from gocudnn_py.errors import GraphRefused, NotSupported
 from gocunets import convnetgo
 from tests.gpu.card import NCHW, NHWC, Array, Card, numbers
+from tests.gpu.recurrent import BATCH, BIASES, MODES, PACKED, STEPS, TIME, OnCard, Problem, check
+from tests.oracles.rnn import Network
 
 SEED, BLOCKS, PROBLEMS = 2026, 14, 60
 U = {"float32": 2.0**-24, "float64": 2.0**-53, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -236,7 +238,34 @@ def reduction(random: Draw, card: Card, handle: Handle) -> None:
     near(card.get(on_c), (right, REDUCTIONS[op](np.abs(a), axes), terms), dtype, (op, shape, axes))
 
 
-FAMILIES = [convolution, convolution_graph, pooling, normalization, reduction]
+def recurrence(random: Draw, card: Card, handle: Handle) -> None:
+    """A recurrent network of up to three layers and its gradients, sequences of any lengths in any layout."""
+    mode, hidden, skip = str(random.choice(list(MODES))), integer(random, 1, 12), random.random() < 0.15
+    projects = mode == "lstm" and hidden > 1 and not skip and random.random() < 0.3
+    net = Network(
+        mode,
+        hidden if skip else integer(random, 1, 10),
+        hidden,
+        layers=integer(random, 1, 3),
+        bidirectional=random.random() < 0.4,
+        projection=integer(random, 1, hidden - 1) if projects else None,
+        bias=str(random.choice(list(BIASES))),
+        skip=skip,
+    )
+    layout = (TIME, BATCH, PACKED)[integer(random, 0, 2)]
+    lengths = sorted([STEPS, *(integer(random, 1, STEPS) for _ in range(integer(random, 0, 4)))], reverse=True)
+    if layout is not PACKED:
+        random.shuffle(lengths)
+    # In float32 a sum near zero may be on the other side of a ReLU.
+    dtype = np.float64 if mode == "relu" else (np.float32, np.float64)[integer(random, 0, 1)]
+    problem = Problem(net, layout, tuple(lengths), dtype, seed=integer(random, 0, 2**31))
+    right, passes = problem.forward()
+    on_card = OnCard(problem, card, handle)
+    check(problem, on_card.forward(training=True), right)
+    check(problem, on_card.backward(), problem.backward(passes))
+
+
+FAMILIES = [convolution, convolution_graph, pooling, normalization, reduction, recurrence]
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
