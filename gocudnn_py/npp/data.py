@@ -6,7 +6,7 @@ from typing import Literal
 
 from gocudnn_py._abi.npp import NppRoundMode
 from gocudnn_py.cuda import Stream
-from gocudnn_py.npp.dispatch import Constant, apart, constants, layouts, pick, run, types, unary, within
+from gocudnn_py.npp.dispatch import Constant, apart, constants, layouts, pick, run, types, unary, within, writable
 from gocudnn_py.npp.image import Image
 
 PADS = {"constant": "CopyConstBorder", "replicate": "CopyReplicateBorder", "wrap": "CopyWrapBorder"}
@@ -19,6 +19,7 @@ def fill(stream: Stream, target: Image, value: Constant) -> None:
     nppiSet_16u_C4R_Ctx, nppiSet_32f_C1R_Ctx, nppiSet_32f_C3R_Ctx, nppiSet_32f_C4R_Ctx)
     """
     name = pick("Set", target.code, target.layout)
+    writable(name, target)
     run(stream, name, (target,), constants(name, target, value), target.start, target.pitch, target.size)
 
 

@@ -104,13 +104,20 @@ def same_size(what: str, first: Image, second: Image) -> None:
 
 
 def apart(what: str, source: Image, target: Image, *, in_place: bool = False) -> None:
-    """Raise ValueError when both share pixels; with `in_place` they may be the very same ones."""
+    """Raise ValueError when the target is read-only, or both share pixels; `in_place` allows the very same ones."""
+    writable(what, target)
     if not _overlap(source, target):
         return
     if not in_place:
         raise ValueError(f"{what} does not work in place: {source} and {target} share memory")
     if (source.place.pointer, *_where(source)) != (target.place.pointer, *_where(target)):
         raise ValueError(f"{what}: {source} and {target} share memory, but are not the same pixels")
+
+
+def writable(what: str, target: Image) -> None:
+    """Raise ValueError when an image can only be read."""
+    if target.readonly:
+        raise ValueError(f"{what}: {target} can only be read")
 
 
 def _where(image: Image) -> tuple[object, ...]:
@@ -176,6 +183,8 @@ def space(stream: Stream, what: str, given: DeviceBuffer | None, nbytes: int) ->
         if stream.capturing:
             raise ValueError(f"{what} needs {nbytes} bytes; within a capture they have to be given")
         return DeviceBuffer(stream, nbytes)
+    if given.readonly:
+        raise ValueError(f"{what}: the memory given can only be read")
     if given.nbytes < nbytes:
         raise ValueError(f"{what} needs {nbytes} bytes, {given.nbytes} are given")
     return given

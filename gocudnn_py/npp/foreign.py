@@ -18,6 +18,7 @@ class Address:
     nbytes: int
     owner: object = None
     ordinal: int | None = None
+    readonly: bool = False
 
     def used_on(self, stream: Stream) -> None:
         """Nothing to note: its owner waits for no stream of ours, so synchronise before giving it back."""
@@ -33,6 +34,7 @@ class Interface(NamedTuple):
     pitch: int
     plane: int
     stream: int | None
+    readonly: bool
 
 
 def read_interface(array: Any, channels_first: bool) -> Interface:
@@ -49,7 +51,8 @@ def read_interface(array: Any, channels_first: bool) -> Interface:
     if pixel != dtype.itemsize * (1 if planar else channels) or strides[-1] != dtype.itemsize:
         raise ValueError(f"the pixels of an array of shape {shape} with strides {strides} do not lie side by side")
     plane = strides[0] if planar else 0
-    return Interface(found["data"][0], (width, height, channels), dtype, planar, pitch, plane, found.get("stream"))
+    sizes, (pointer, readonly) = (width, height, channels), found["data"]
+    return Interface(pointer, sizes, dtype, planar, pitch, plane, found.get("stream"), bool(readonly))
 
 
 def _contiguous(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

@@ -131,7 +131,7 @@ class Image:
             stream.device.enter()
             driver.call("cuStreamSynchronize", ctypes.c_void_p(found.stream))
         image = cls(0, *found.sizes, found.dtype, found.planar, found.pitch, found.plane)
-        return replace(image, place=Address(found.pointer, image.nbytes, array))
+        return replace(image, place=Address(found.pointer, image.nbytes, array, readonly=found.readonly))
 
     def view(self, x: int, y: int, width: int, height: int) -> Self:
         """A region of it, in the same memory: what NPP calls a region of interest."""
@@ -175,6 +175,11 @@ class Image:
         """The number of its GPU; None when any reaches it, or it is not known."""
         number: int | None = getattr(self.place, "ordinal", None)
         return number
+
+    @property
+    def readonly(self) -> bool:
+        """Whether its memory is another library's, which forbids writing it."""
+        return bool(getattr(self.place, "readonly", False))
 
     @property
     def region(self) -> Region:
@@ -261,7 +266,7 @@ class Image:
             "version": 3,
             "shape": self.shape(self.planar),
             "typestr": self.dtype.str,
-            "data": (first[0] if self.planar else first, False),
+            "data": (first[0] if self.planar else first, self.readonly),
             "strides": strides,
             "stream": getattr(stream, "handle", None),
         }

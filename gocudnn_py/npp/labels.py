@@ -7,7 +7,7 @@ from typing import Literal
 
 from gocudnn_py._abi.npp import NppiNorm
 from gocudnn_py.cuda import DeviceBuffer, Stream
-from gocudnn_py.npp.dispatch import apart, ends, layouts, needed, pick, run, same_size, space, types
+from gocudnn_py.npp.dispatch import apart, ends, layouts, needed, pick, run, same_size, space, types, writable
 from gocudnn_py.npp.image import INT32_MAX, Image
 
 NORMS = {8: NppiNorm.nppiNormInf, 4: NppiNorm.nppiNormL1}
@@ -44,6 +44,7 @@ def compress_markers(stream: Stream, labels: Image, *, scratch: DeviceBuffer | N
     (nppiCompressMarkerLabelsUF_32u_C1IR_Ctx, nppiCompressMarkerLabelsGetBufferSize_32u_C1R, cuStreamSynchronize)
     """
     name = pick("CompressMarkerLabelsUF", labels.code, labels.layout, "IR")
+    writable(name, labels)
     _check_packed(name, labels)
     pixels = labels.width * labels.height
     if pixels > INT32_MAX:

@@ -19,6 +19,7 @@ from gocudnn_py.npp.image import MOST_CHANNELS, Array, Image
 from gocudnn_py.npp.results import Result
 
 Memory = DeviceBuffer | None
+INT32_MIN = -(2**31)
 
 
 def total(stream: Stream, image: Image, *, scratch: Memory = None, out: Memory = None) -> Result:
@@ -110,6 +111,7 @@ def histogram(
     """
     name = pick("HistogramEven", image.code, image.layout)
     levels = within("histogram: bins", bins, 1) + 1
+    lower, upper = within("histogram: lower", lower, INT32_MIN), within("histogram: upper", upper, INT32_MIN)
     if not lower < upper:
         raise ValueError(f"histogram: from {lower} to {upper} is no range")
     result = Result.on(stream, name, out, (image.channels, bins), np.int32)
@@ -133,6 +135,7 @@ def even_levels(count: int, lower: int, upper: int) -> Array:
 
     Computed on the host (nppiEvenLevelsHost_32s).
     """
+    lower, upper = within("even_levels: lower", lower, INT32_MIN), within("even_levels: upper", upper, INT32_MIN)
     found = np.zeros(within("even_levels: count", count, 2), np.int32)
     if not lower < upper:
         raise ValueError(f"even_levels: from {lower} to {upper} is no range")

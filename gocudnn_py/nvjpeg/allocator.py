@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,8 @@ class Allocator:
 
     `allocate(nbytes, stream)` returns an address and `release(address, stream)` takes it back; `stream` is a handle, 0
     unless `ordered`, when memory has to be ready and given back in the order of that stream. They may be called on any
-    thread. One that raises lets the call fail with ALLOCATOR_FAILURE; `failure` keeps what it raised.
+    thread. One that raises, or returns no address, lets the call fail with ALLOCATOR_FAILURE; `failure` keeps what was
+    raised, a TypeError or MemoryError for no address.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class Allocator:
         ordered: bool = False,
     ) -> None:
         self.pinned, self.ordered = pinned, ordered
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self._allocate, self._release = allocate, release
         structure, malloc, free = KINDS[pinned, ordered]
         self._functions = malloc(self._malloc_of()), free(self._free_of())
@@ -54,15 +56,18 @@ class Allocator:
 
     def _malloc(self, place: int, nbytes: int, stream: int) -> int:
         def allocate() -> None:
-            ctypes.c_void_p.from_address(place).value = self._allocate(nbytes, stream)
+            address = self._allocate(nbytes, stream)
+            if nbytes and not address:
+                raise MemoryError(f"{address!r} is no address of {nbytes} bytes")
+            ctypes.c_void_p.from_address(place).value = operator.index(address or 0)
 
         return self._try(allocate)
 
     def _try(self, act: Callable[..., object], *arguments: int | None) -> int:
-        # Nothing may be raised through C.
+        # Nothing may be raised through C, KeyboardInterrupt neither.
         try:
             act(*arguments)
-        except Exception as error:
+        except BaseException as error:
             self.failure = error
             return 1
         return 0

@@ -87,6 +87,8 @@ class BatchDecoder:
         cuda = self.owner.enter(stream)
         self._initialize()
         arrays = self._arrays(contents, images)
+        for content in contents:
+            _read(content, stream)
         for image in images:
             self.state.hold(stream, image)
         self.state.held = *contents, *images, *(params or ()), *arrays
@@ -146,6 +148,15 @@ class BatchDecoder:
 
 def _names(backends: Sequence[Backend]) -> str:
     return " and ".join(backend.name for backend in backends)
+
+
+def _read(data: Any, stream: Stream) -> None:
+    """Say that a stream is given work that reads a JPEG, on the GPU when it is there."""
+    if not isinstance(data, DeviceBuffer):
+        return
+    if data.stream is not stream:
+        stream.wait_for(data.stream)
+    stream.uses(data)
 
 
 def _length(data: Any) -> int:

@@ -48,10 +48,11 @@ class State(Part):
         self._attached.extend(each for each in (pinned, device) if each not in (None, *self._attached))
 
     def decode(self, source: Source, image: Image, stream: Stream) -> None:
-        """Decode a JPEG into an image, in stream order, by whatever backend nvJPEG finds best.
+        """Decode a JPEG into an image, in stream order, by whatever backend nvJPEG finds best, not by the handle's.
 
-        Raises ValueError when the image has not the format's planes, NvjpegError when nvJPEG cannot (nvjpegDecode,
-        nvjpegGetImageInfo).
+        The hardware engine where there is one that can, which takes its own memory and calls no allocator; else
+        GPU_HYBRID from 100,000 samples, HYBRID below. Raises ValueError when the image has not the format's planes,
+        NvjpegError when nvJPEG cannot (nvjpegDecode, nvjpegGetImageInfo).
         """
         if self.decoder is not None:
             raise ValueError("this state is a decoder's, whose methods use it")

@@ -6,6 +6,9 @@ import ctypes
 from collections.abc import Callable
 from typing import Any, Self
 
+import numpy as np
+
+from gocudnn_py import driver
 from gocudnn_py._abi.nvjpeg import ChromaSubsampling, EncBackend, InputFormat, JpegEncoding, OutputFormat
 from gocudnn_py.cuda import DeviceBuffer, Stream
 from gocudnn_py.nvjpeg.formats import Chroma, chroma_subsampling
@@ -13,6 +16,7 @@ from gocudnn_py.nvjpeg.handle import Handle, Part
 from gocudnn_py.nvjpeg.image import Image
 from gocudnn_py.nvjpeg.stream import JpegStream
 
+LEGACY = 0  # the default stream, as nvJPEG takes it
 COLOURS = (OutputFormat.RGB, OutputFormat.BGR, OutputFormat.RGBI, OutputFormat.BGRI)
 LUMINANCE = (OutputFormat.YUV, OutputFormat.Y)
 ENCODINGS = (JpegEncoding.BASELINE_DCT, JpegEncoding.PROGRESSIVE_DCT_HUFFMAN)
@@ -104,6 +108,7 @@ class EncoderState(Part):
     """
 
     held: tuple[object, ...] = ()
+    _jpeg: bytes | None = None  # nvJPEG hands out each JPEG once: what is asked for again is taken from here
 
     def __init__(self, owner: Handle, stream: Stream, backend: EncBackend | None = None) -> None:
         self.stream, lib = stream, owner.lib
@@ -139,8 +144,10 @@ class EncoderState(Part):
         _check_size(image.width, image.height)
         cuda, source = self.owner.enter(self.stream), image.structure()
         handles = self.owner.handle, self.handle, params.handle
+        if image.stream is not self.stream:
+            self.stream.wait_for(image.stream)
         self.stream.uses(image.memory)
-        self.held = image, params
+        self.held, self._jpeg = (image, params), None
         function(*handles, ctypes.byref(source), *how, image.width, image.height, cuda)
 
     @property
@@ -149,22 +156,33 @@ class EncoderState(Part):
         return self._retrieve(self.lib.nvjpegEncodeRetrieveBitstream, None, 0)
 
     def bitstream(self) -> bytes:
-        """The JPEG, once it is there (nvjpegEncodeRetrieveBitstream)."""
-        content = ctypes.create_string_buffer(max(1, self.length))
-        length = self._retrieve(self.lib.nvjpegEncodeRetrieveBitstream, content, len(content))
-        return content.raw[:length]
+        """The JPEG, once it is there, as often as it is asked for (nvjpegEncodeRetrieveBitstream)."""
+        if self._jpeg is None:
+            content = ctypes.create_string_buffer(max(1, self.length))
+            length = self._retrieve(self.lib.nvjpegEncodeRetrieveBitstream, content, len(content))
+            self._jpeg = content.raw[:length]
+        return self._jpeg
 
     def bitstream_device(self) -> DeviceBuffer:
-        """The JPEG in memory of the GPU, once it is there (nvjpegEncodeRetrieveBitstreamDevice)."""
-        length = self._retrieve(self.lib.nvjpegEncodeRetrieveBitstreamDevice, None, 0)
-        content = DeviceBuffer(self.stream, length)
-        self._retrieve(self.lib.nvjpegEncodeRetrieveBitstreamDevice, content.pointer, length)
+        """The JPEG in new memory of the GPU, once it is there, as often as it is asked for.
+
+        (nvjpegEncodeRetrieveBitstreamDevice, cuMemcpyDtoHAsync_v2, cuMemcpyHtoDAsync_v2)
+        """
+        content = DeviceBuffer(self.stream, self.length if self._jpeg is None else len(self._jpeg))
+        if self._jpeg is None:
+            # nvJPEG copies the header on the default stream, whichever it is given; so all of it is copied there.
+            retrieve = self.lib.nvjpegEncodeRetrieveBitstreamDevice
+            self._retrieve(retrieve, content.pointer, content.nbytes, on=LEGACY)
+            driver.call("cuStreamSynchronize", LEGACY)
+            self._jpeg = content.download(np.empty(content.nbytes, np.uint8)).tobytes()
+        else:
+            content.upload(np.frombuffer(self._jpeg, np.uint8))
         return content
 
-    def _retrieve(self, function: Callable[..., None], place: Any, room: int) -> int:
+    def _retrieve(self, function: Callable[..., None], place: Any, room: int, on: int | None = None) -> int:
         length, cuda = ctypes.c_size_t(room), self.owner.enter(self.stream)
         self.stream.synchronize()
-        function(self.owner.handle, self.handle, place, ctypes.byref(length), cuda)
+        function(self.owner.handle, self.handle, place, ctypes.byref(length), cuda if on is None else on)
         self.stream.synchronize()
         self.held = ()
         return length.value

@@ -26,7 +26,8 @@ class Handle(Resource):
     """nvJPEG on a GPU; several threads may use one.
 
     `backend` is what batches are decoded with. Allocators are nvJPEG's own unless given; those with `ordered` come in
-    pairs. Raises NvjpegError for a backend that the GPU has not (nvjpegCreateSimple, nvjpegCreate, nvjpegCreateEx,
+    pairs. The hardware engine, which `State.decode` prefers where there is one, takes memory of its own all the same.
+    Raises NvjpegError for a backend that the GPU has not (nvjpegCreateSimple, nvjpegCreate, nvjpegCreateEx,
     nvjpegCreateExV2, nvjpegDestroy).
     """
 
@@ -48,7 +49,7 @@ class Handle(Resource):
         made = ctypes.c_void_p()
         with driver.primary_context(device.ordinal):
             self._create(device_memory, pinned_memory, ctypes.byref(made))
-            held = device_memory, pinned_memory
+            held = self._held = device_memory, pinned_memory  # states use them also when it is closed
             super().__init__(made.value or 0, self.lib.nvjpegDestroy, *held, device=device.ordinal)
 
     def _create(self, device_memory: Allocator | None, pinned_memory: Allocator | None, out: Any) -> None:

@@ -145,7 +145,7 @@ class Image:
             "version": 3,
             "shape": self.shape,
             "typestr": self.dtype.str,
-            "data": (self.memory.pointer, False),
+            "data": (self.memory.pointer, self.memory.readonly),
             "strides": None,
             "stream": self.stream.handle,
         }

@@ -82,11 +82,11 @@ def decode(
     parsed = tools.jpeg.parse(source, metadata=upright)
     params = tools.params.set(
         format=wanted,
-        roi=roi or WHOLE,
+        roi=WHOLE if roi is None else roi,
         allow_cmyk=wanted not in UNCONVERTED,
         orientation=parsed.orientation if upright else ExifOrientation.NORMAL,
     )
-    image = out or Image.empty(stream, wanted, params.output(parsed.info))
+    image = Image.empty(stream, wanted, params.output(parsed.info)) if out is None else out
     tools.decoder.decode(tools.state, parsed, params, image, stream)
     stream.synchronize()
     tools.state.forget()
@@ -130,13 +130,11 @@ def encode(
     nvjpegEncode, nvjpegEncodeRetrieveBitstream).
     """
     picture = _picture(image, stream, format)
-    work = stream or picture.stream
-    if work is not picture.stream:
-        work.wait_for(picture.stream)
+    work = picture.stream if stream is None else stream
     state, params = _tools(work.device).encoder_on(work)
     params.set(
         quality=quality,
-        subsampling=subsampling or _own_subsampling(picture),
+        subsampling=_own_subsampling(picture) if subsampling is None else subsampling,
         optimized=optimized or progressive,
         encoding=JpegEncoding.PROGRESSIVE_DCT_HUFFMAN if progressive else JpegEncoding.BASELINE_DCT,
     )

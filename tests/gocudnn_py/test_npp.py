@@ -17,6 +17,7 @@ from gocudnn_py._abi.npp import FUNCTIONS, NppiSize, NppStreamContext
 from gocudnn_py.errors import LibraryNotFound, NppError, UnusableResource
 from gocudnn_py.npp import HogSettings, Image, Interpolation, context, dispatch, statistics
 from gocudnn_py.parts import NPP
+from tests.gocudnn_py import npp_calls
 from tests.gocudnn_py.npp_calls import CALLS, HIGH, OTHER, PITCH, SCRATCH, SOURCE, TARGET, WIDE, Given, Line, case_of
 from tests.gocudnn_py.recorded import Recorded, fake_buffer
 
@@ -157,6 +158,45 @@ def test_arrays_of_others(interface: dict[str, Any], channels_first: bool, right
     assert (image.width, image.height, image.channels, image.dtype, image.planar, image.pitch) == right
     assert image.start == SOURCE if not image.planar else image.start[0] == SOURCE
     assert image.place.owner is array
+    assert not image.readonly
+    array.__cuda_array_interface__["data"] = SOURCE, True
+    image = Image.from_cuda(stream, array, channels_first=channels_first)
+    assert (image.readonly, image.__cuda_array_interface__["data"]) == (True, (SOURCE, True))
+    with pytest.raises(ValueError, match="cannot be written"):
+        image.upload(stream, np.zeros(interface["shape"], interface["typestr"]), channels_first=channels_first)
+
+
+WRITTEN = {"target", "labels"}
+"""Names of the parameters for images that operations write."""
+
+
+@pytest.mark.parametrize("operation", CALLS, ids=lambda operation: operation.__name__)
+def test_what_can_only_be_read_is_read_alone(
+    operation: Any, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def memory(stream: Any, nbytes: int, place: int) -> Any:
+        made: Any = fake_buffer(stream, nbytes, place)
+        made.readonly = place in readonly
+        return made
+
+    monkeypatch.setattr(npp_calls, "fake_buffer", memory)
+    case = case_of(next(name for name in sorted(named(operation)) if case_of(name) is not None))
+    assert case is not None
+    written = not WRITTEN.isdisjoint(inspect.signature(operation).parameters)
+    readonly = {SOURCE, OTHER, TARGET} - ({TARGET} if written else set())
+    CALLS[operation](Given(case))
+    readonly = {TARGET}
+    if written:
+        with pytest.raises(ValueError, match=r"Image\(.*\) can only be read"):
+            CALLS[operation](Given(case))
+
+
+def test_results_go_to_memory_that_can_be_written(recorded: Recorded) -> None:
+    out: Any = fake_buffer(Line(), 1000)  # type: ignore[arg-type]
+    out.readonly = True
+    for given in ("out", "scratch"):
+        with pytest.raises(ValueError, match="the memory given can only be read"):
+            images.total(Line(), image(), **{given: out})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -274,6 +314,14 @@ REFUSED: list[Any] = [
     (lambda s: images.mean_std(s, image(channels=3)), "one has to be named"),
     (lambda s: images.mean_std(s, image(channels=3), 3), "channel is 3, outside 0 to 2"),
     (lambda s: images.histogram(s, image(), 0), "bins is 0"),
+    (
+        lambda s: images.histogram(s, image(), 4, -(2**31) - 1, 5),
+        "histogram: lower is -2147483649, outside -2147483648",
+    ),
+    (lambda s: images.histogram(s, image(), 4, 0, 2**31), "histogram: upper is 2147483648, outside .* to 2147483647"),
+    (lambda s: images.histogram(s, image(), 4, 5, 5), "from 5 to 5 is no range"),
+    (lambda s: images.even_levels(4, -(2**31) - 1, 5), "even_levels: lower is -2147483649, outside -2147483648 to"),
+    (lambda s: images.even_levels(4, 0, 2**32 + 5), "even_levels: upper is 4294967301, outside .* to 2147483647"),
     (lambda s: images.integral(s, image(), small(dtype="float32")), "one row and one column more"),
     (lambda s: images.total(s, image(dtype="uint16")), "nppiSum_16u_C1R_Ctx is not bound"),
     (lambda s: images.canny(s, image(), small(), 9, 5), "thresholds 9 and 5 have to rise"),

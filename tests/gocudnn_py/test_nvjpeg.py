@@ -166,6 +166,8 @@ def test_shapes() -> None:
     whole = Image.over(FakeStream(), memory, "rgb", COLOURS_420)  # type: ignore[arg-type]
     interface = whole.__cuda_array_interface__
     assert (interface["shape"], interface["typestr"], interface["data"]) == ((21, 37, 3), "|u1", (0x100000, False))
+    memory.readonly = True
+    assert (whole.__cuda_array_interface__["data"], memory.__cuda_array_interface__["data"]) == ((0x100000, True),) * 2
     assert repr(whole) == "Image(RGBI, 37 x 21, CSS_420)"
 
 
@@ -284,9 +286,52 @@ def test_an_allocator_that_raises_is_a_failure_in_c() -> None:
     assert repr(allocator.failure) == "MemoryError('no 64 bytes')"
 
 
+def test_nothing_is_raised_through_c() -> None:
+    def stop(*arguments: int) -> int:
+        raise KeyboardInterrupt
+
+    allocator, out = Allocator(stop, stop), ctypes.c_void_p()
+    assert called(allocator.structure.dev_malloc, abi.TDevMalloc, ctypes.addressof(out), 64) == 1
+    assert repr(allocator.failure) == "KeyboardInterrupt()"
+    allocator.failure = None
+    assert called(allocator.structure.dev_free, abi.TDevFree, 0xABC000) == 1
+    assert repr(allocator.failure) == "KeyboardInterrupt()"
+
+
+@pytest.mark.parametrize(
+    ("address", "failure"),
+    [
+        (None, "MemoryError('None is no address of 64 bytes')"),
+        (0, "MemoryError('0 is no address of 64 bytes')"),
+        (1.5, "TypeError(\"'float' object cannot be interpreted as an integer\")"),
+        ("0xABC", "TypeError(\"'str' object cannot be interpreted as an integer\")"),
+    ],
+)
+def test_what_is_no_address_is_a_failure(address: Any, failure: str) -> None:
+    allocator, out = Allocator(lambda nbytes, stream: address, lambda address, stream: None), ctypes.c_void_p(7)
+    assert called(allocator.structure.dev_malloc, abi.TDevMalloc, ctypes.addressof(out), 64) == 1
+    assert (repr(allocator.failure), out.value) == (failure, 7)
+
+
+def test_addresses_of_nothing_and_of_numpy() -> None:
+    allocator, out = Allocator(lambda nbytes, stream: 0, lambda address, stream: None), ctypes.c_void_p(7)
+    assert called(allocator.structure.dev_malloc, abi.TDevMalloc, ctypes.addressof(out), 0) == 0
+    assert (allocator.failure, out.value) == (None, None)
+    allocator = Allocator(lambda nbytes, stream: np.uint64(2**63), lambda address, stream: None)  # type: ignore[arg-type, return-value]
+    assert called(allocator.structure.dev_malloc, abi.TDevMalloc, ctypes.addressof(out), 64) == 0
+    assert (allocator.failure, out.value) == (None, 2**63)
+
+
 def test_ready_allocators(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(driver, "call", lambda name, *arguments: done.append((name, *arguments)))
+
+    def call(name: str, *arguments: Any) -> None:
+        done.append((name, *arguments))
+        for made in arguments:
+            if hasattr(made, "_obj"):
+                made._obj.value = 0xABC
+
+    monkeypatch.setattr(driver, "call", call)
     monkeypatch.setattr(driver, "primary_context", lambda ordinal: nullcontext())
     device: Any = SimpleNamespace(ordinal=0, core=SimpleNamespace(memory_resource=SimpleNamespace(handle=0x77)))
     memory, pinned, out = nvjpeg.pool_memory(device), nvjpeg.pinned_memory(device), ctypes.c_void_p()

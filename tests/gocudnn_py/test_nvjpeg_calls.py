@@ -5,14 +5,16 @@ from __future__ import annotations
 import ctypes
 import gc
 import io
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from gocudnn_py import nvjpeg
+from gocudnn_py import driver, nvjpeg
 from gocudnn_py._abi import nvjpeg as abi
 from gocudnn_py.errors import NvjpegError, UnusableResource
 from gocudnn_py.nvjpeg import (
@@ -43,7 +45,7 @@ from gocudnn_py.nvjpeg import (
     simple,
 )
 from gocudnn_py.resource import drain
-from tests.gocudnn_py.recorded import FakeStream, Recorded, fake_buffer, without_driver
+from tests.gocudnn_py.recorded import FakeMemory, FakeStream, Recorded, fake_buffer, without_driver
 
 SIZE = 37, 21
 COLOURS_420 = picture(*SIZE, "420")
@@ -82,10 +84,19 @@ def _component(stream: Any, component: int, width: Any, height: Any) -> None:
     width._obj.value, height._obj.value = ((37, 21), (19, 11), (19, 11))[component]
 
 
-def _bitstream(handle: Any, state: Any, data: Any, length: Any, stream: Any) -> None:
-    length._obj.value = 5
-    if isinstance(data, ctypes.Array):
-        data[:5] = b"jpeg!"
+class Coded:
+    """What encoding leaves, which is handed out once: afterwards nvJPEG says its length, and writes nothing."""
+
+    content, taken = b"jpeg!", True
+
+    def encode(self, *arguments: Any) -> None:
+        self.taken = False
+
+    def retrieve(self, handle: Any, state: Any, data: Any, length: Any, stream: Any) -> None:
+        length._obj.value = len(self.content)
+        if data is not None and not self.taken:
+            ctypes.memmove(data, self.content, len(self.content))
+            self.taken = True
 
 
 ANSWERS = {
@@ -124,12 +135,19 @@ class Marks:
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
+def coded() -> Coded:
+    return Coded()
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, coded: Coded) -> Iterator[Recorded]:
     answers = {name: answer(name) for name, answer in ANSWERS.items()}
     answers |= {"nvjpegGetImageInfo": _info, "nvjpegJpegStreamGetComponentDimensions": _component}
-    answers |= dict.fromkeys(("nvjpegEncodeRetrieveBitstream", "nvjpegEncodeRetrieveBitstreamDevice"), _bitstream)
+    answers |= dict.fromkeys(("nvjpegEncodeRetrieveBitstream", "nvjpegEncodeRetrieveBitstreamDevice"), coded.retrieve)
+    answers |= dict.fromkeys(("nvjpegEncode", "nvjpegEncodeImage", "nvjpegEncodeYUV"), coded.encode)
     library = Recorded(abi.FUNCTIONS, answers)
     without_driver(monkeypatch, library, [handle])
+    monkeypatch.setattr(driver, "call", lambda *call: library.calls.append(call))
     monkeypatch.setattr(buffers, "Event", Marks)
     monkeypatch.setattr(simple, "_mine", type("Mine", (), {})())
     for module in (nvjpeg.image, nvjpeg.encoder):
@@ -142,15 +160,34 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
 
 
 class _Buffer(nvjpeg.image.DeviceBuffer):
-    """A device buffer that no GPU has."""
+    """A device buffer that no GPU has, but the host."""
 
-    def __new__(cls, stream: Any, nbytes: int) -> Any:
-        return fake_buffer(stream, nbytes)
+    def __init__(self, stream: Any, nbytes: int) -> None:
+        self.content = ctypes.create_string_buffer(nbytes)
+        self._take(stream, nbytes, FakeMemory(ctypes.addressof(self.content)))  # type: ignore[arg-type]
+
+    def upload(self, array: Any, offset: int = 0) -> None:
+        ctypes.memmove(self.pointer + offset, array.ctypes.data, array.nbytes)
+
+    def download(self, array: Any, offset: int = 0) -> Any:
+        ctypes.memmove(array.ctypes.data, self.pointer + offset, array.nbytes)
+        return array
+
+
+class Line(FakeStream):
+    """A stream that notes what it waits for."""
+
+    def __init__(self, handle: int = 77) -> None:
+        super().__init__(handle)
+        self.waits: list[Any] = []
+
+    def wait_for(self, other: Any) -> None:
+        self.waits.append(other)
 
 
 @pytest.fixture
 def stream() -> Any:
-    return FakeStream()
+    return Line()
 
 
 @pytest.fixture
@@ -183,6 +220,21 @@ def test_handles(fake: Recorded, stream: Any) -> None:
         Handle(device, device_memory=pinned)
     with pytest.raises(TypeError, match="an allocator of device memory where one of pinned memory is needed"):
         BufferPinned(Handle(device), ordered)
+
+
+def test_states_hold_the_allocators_of_a_closed_handle(fake: Recorded, stream: Any) -> None:
+    memory = Allocator(lambda nbytes, stream: 1, lambda address, stream: None)
+    pinned = Allocator(lambda nbytes, stream: 1, lambda address, stream: None, pinned=True)
+    owner = Handle(stream.device, device_memory=memory, pinned_memory=pinned)
+    state, living = State(owner), [weakref.ref(memory), weakref.ref(pinned)]
+    owner.close()
+    del owner, memory, pinned
+    gc.collect()
+    assert None not in [each() for each in living]
+    state.close()
+    del state
+    gc.collect()
+    assert [each() for each in living] == [None, None]
 
 
 def test_a_handle_tells(fake: Recorded, owner: Handle) -> None:
@@ -385,6 +437,18 @@ def test_batches_of_other_backends(fake: Recorded, stream: Any) -> None:
     BatchDecoder(Handle(stream.device, Backend.GPU_HYBRID_DEVICE), 1).decode([on_gpu], [image], stream)
     _, _, data, lengths, _, _ = fake.last("nvjpegDecodeBatched")
     assert (list(data), list(lengths)) == ([0x700000], [999])
+    assert (stream.waits, stream.used) == ([], [image.memory, on_gpu, image.memory])
+
+
+def test_a_batch_waits_for_its_jpegs_on_the_gpu(fake: Recorded, stream: Any) -> None:
+    owner, other, image = (
+        Handle(stream.device, Backend.GPU_HYBRID_DEVICE),
+        Line(88),
+        Image.empty(stream, "rgb", COLOURS_420),
+    )
+    there, here = fake_buffer(other, 999, 0x700000), fake_buffer(stream, 999, 0x800000)
+    BatchDecoder(owner, 2).decode([there, here], [image, image], stream)
+    assert (stream.waits, stream.used[:2]) == ([other], [there, here])
 
 
 def test_buffers(fake: Recorded, owner: Handle, stream: Any) -> None:
@@ -459,12 +523,68 @@ def test_encoder_state(fake: Recorded, owner: Handle, stream: Any) -> None:
     with pytest.raises(ValueError, match="encode_yuv takes YUV, Y, not RGBI"):
         state.encode_yuv(rgb, params)
     assert (state.length, state.bitstream()) == (5, b"jpeg!")
-    on_gpu = state.bitstream_device()
-    assert (on_gpu.nbytes, fake.last("nvjpegEncodeRetrieveBitstreamDevice")[2]) == (5, on_gpu.pointer)
     assert stream.used == [rgb.memory, yuv.memory, nv12.memory, gray.memory]
     params.close()
     with pytest.raises(UnusableResource, match="this EncoderParams is closed"):
         state.encode_image(rgb, params)
+
+
+def on_host(memory: Any) -> bytes:
+    content: bytes = memory.download(np.empty(memory.nbytes, np.uint8)).tobytes()
+    return content
+
+
+@pytest.mark.parametrize("first", ["bitstream", "bitstream_device"])
+def test_a_jpeg_is_there_as_often_as_it_is_asked_for(
+    first: str, fake: Recorded, owner: Handle, stream: Any, coded: Coded
+) -> None:
+    state, params = EncoderState(owner, stream), EncoderParams(owner, stream)
+    image = Image.empty(stream, "rgb", COLOURS_420)
+    for content in (b"jpeg!", b"another"):
+        coded.content = content
+        state.encode_image(image, params)
+        assert state.length == len(content)
+        getattr(state, first)()
+        on_gpu = state.bitstream_device()
+        ctypes.memmove(on_gpu.pointer, b"?", 1)
+        assert [state.bitstream() for _ in range(2)] == [content] * 2
+        assert (on_host(state.bitstream_device()), state.length) == (content, len(content))
+
+
+def test_a_jpeg_goes_to_the_gpu_on_the_default_stream(fake: Recorded, owner: Handle, stream: Any) -> None:
+    state, params = EncoderState(owner, stream), EncoderParams(owner, stream)
+    state.encode_image(Image.empty(stream, "rgb", COLOURS_420), params)
+    on_gpu, waited = state.bitstream_device(), stream.waited
+    assert (on_host(on_gpu), waited) == (b"jpeg!", 4)
+    *handles, place, _, cuda = fake.last("nvjpegEncodeRetrieveBitstreamDevice")
+    assert (handles, place, cuda) == ([owner.handle, state.handle], on_gpu.pointer, 0)
+    assert fake.calls[-1] == ("cuStreamSynchronize", 0)
+    assert on_host(state.bitstream_device()) == state.bitstream() == b"jpeg!"
+    assert fake.names.count("nvjpegEncodeRetrieveBitstreamDevice") == 1
+
+
+def test_encoding_waits_for_the_picture(fake: Recorded, owner: Handle, stream: Any) -> None:
+    other: Any = Line(88)
+    state, params = EncoderState(owner, stream), EncoderParams(owner, stream)
+    state.encode_image(Image.empty(stream, "rgb", COLOURS_420), params)
+    assert stream.waits == []
+    state.encode_image(Image.empty(other, "rgb", COLOURS_420), params)
+    assert stream.waits == [other]
+    nvjpeg.encode(Image.empty(other, "rgb", COLOURS_420), stream)
+    assert (stream.waits, other.waits) == ([other, other], [])
+
+
+def test_what_is_given_counts_also_when_it_is_nought(fake: Recorded, stream: Any) -> None:
+    image = Image.empty(stream, "rgb", COLOURS_420)
+    for subsampling in ("444", ChromaSubsampling.CSS_444):
+        nvjpeg.encode(image, subsampling=subsampling)
+        assert fake.last("nvjpegEncoderParamsSetSamplingFactors")[1] == ChromaSubsampling.CSS_444
+        nvjpeg.encode(image)
+        assert fake.last("nvjpegEncoderParamsSetSamplingFactors")[1] == ChromaSubsampling.CSS_420
+    with pytest.raises(ValueError, match="a region is x, y, width, height in pixels, or WHOLE"):
+        nvjpeg.decode(JPEG, stream, roi=())  # type: ignore[arg-type]
+    with pytest.raises(AttributeError, match="'int' object"):
+        nvjpeg.decode(JPEG, stream, out=0)  # type: ignore[arg-type]
 
 
 def test_one_call(fake: Recorded, stream: Any, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gocudnn_py import nvjpeg
-from gocudnn_py.cuda import Stream
+from gocudnn_py.cuda import DeviceBuffer, Stream
 from gocudnn_py.errors import LibraryNotFound, NvjpegError, UnusableResource
 from gocudnn_py.library import load
 from gocudnn_py.nvjpeg import (
@@ -143,6 +143,10 @@ def test_files(tmp_path: Path, stream: Stream) -> None:
     assert difference(nvjpeg.decode(path, stream).download(), read(path.read_bytes())) < BOUNDS["444"]
 
 
+def on_host(memory: DeviceBuffer) -> bytes:
+    return memory.download(np.empty(memory.nbytes, np.uint8)).tobytes()
+
+
 @pytest.mark.covers("nvjpegEncode", "nvjpegEncodeImage", "nvjpegEncodeYUV", "nvjpegEncodeRetrieveBitstreamDevice")
 @pytest.mark.covers("nvjpegEncodeGetBufferSize", "nvjpegEncoderStateCreate", "nvjpegEncoderParamsCreate")
 def test_the_objects(owner: Handle, stream: Stream) -> None:
@@ -151,11 +155,12 @@ def test_the_objects(owner: Handle, stream: Stream) -> None:
     state.encode_image(image, params)
     data = state.bitstream()
     assert (state.length, len(data) <= params.max_size(*SIZE)) == (len(data), True)
-    on_card = state.bitstream_device()
-    assert on_card.download(np.empty(len(data), np.uint8)).tobytes() == data
+    assert state.bitstream() == data
+    assert on_host(state.bitstream_device()) == data
     assert decibels(read(data), PHOTO) > 37
     state.encode(image, params)
-    assert state.bitstream() == data
+    assert [on_host(state.bitstream_device()) for _ in range(2)] == [data] * 2
+    assert [state.bitstream() for _ in range(2)] == [data] * 2
     yuv = nvjpeg.decode(data, stream, format="yuv")
     state.encode_yuv(yuv, params)
     first = state.bitstream()
