@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gocudnn_py._abi.curand import FUNCTIONS
+from gocudnn_py.cuda.adopt import AdoptedBuffer
 from gocudnn_py.curand import (
     DirectionVectorSet,
     Generator,
@@ -28,7 +29,7 @@ from gocudnn_py.curand import (
 from gocudnn_py.curand.generator import MERSENNE, SOBOL64
 from gocudnn_py.errors import CurandError, UnusableResource
 from gocunets.convnetgo.philox import philox4x32
-from tests.gocudnn_py.recorded import FakeStream, Recorded, fake_buffer, without_driver
+from tests.gocudnn_py.recorded import FakeMemory, FakeStream, Recorded, fake_buffer, without_driver
 
 pytestmark = pytest.mark.usefixtures("curand")
 
@@ -155,13 +156,13 @@ def test_poisson(kind: RngType, rate: float) -> None:
 
 @pytest.mark.covers("curandGeneratePoissonMethod")
 def test_poisson_by_a_method() -> None:
-    drawn, named = np.zeros(2000, np.uint32), np.zeros(2000, np.uint32)
-    Generator(PHILOX, seed=3).poisson(drawn, 2.5)
-    Generator(PHILOX, seed=3).poisson(named, 2.5, method=Method.DEVICE_API)
+    again, named = np.zeros(2000, np.uint32), np.zeros(2000, np.uint32)
+    for drawn in (again, named):
+        Generator(PHILOX, seed=3).poisson(drawn, 2.5, method=Method.DEVICE_API)
     for number in range(8):
         share = math.exp(-2.5) * 2.5**number / math.factorial(number)
         assert abs((named == number).mean() - share) < 5 * math.sqrt(share / named.size)
-    assert (drawn == named).all()
+    assert (again == named).all()
     with pytest.raises(CurandError, match="curandGeneratePoissonMethod: OUT_OF_RANGE"):
         Generator(PHILOX).poisson(named, 2.5, method=Method.KNUTH)
 
@@ -269,6 +270,9 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: Generator(PHILOX).uniform(F32, count=-1), ValueError, "-1 numbers into room for 8"),
     (lambda: Generator(PHILOX).uniform(F32[::2]), ValueError, r"contiguous array.* strides \(8,\)"),
     (lambda: Generator(PHILOX).uniform(F32, dtype="float64"), TypeError, "dtype float64 for an array of float32"),
+    (lambda: Generator(PHILOX).uniform(F32.astype(">f4")), TypeError, "numbers of >f4 have not the byte order"),
+    (lambda: Generator(PHILOX).uniform(F32, dtype=">f4"), TypeError, "numbers of >f4 have not the byte order"),
+    (lambda: Generator(PHILOX).bits(U32.astype(">u4")), TypeError, "numbers of >u4 have not the byte order"),
     (lambda: Generator(PHILOX).uniform([1.0]), TypeError, "fills NumPy arrays, not list"),
     (lambda: Generator(PHILOX).uniform(np.broadcast_to(F32[:1], (1,))), ValueError, "can be written"),
     (
@@ -359,6 +363,11 @@ def test_refused_on_a_gpu(recorded: Recorded) -> None:
         source.uniform(memory)
     with pytest.raises(ValueError, match="17 numbers into room for 16 float32"):
         source.uniform(memory, dtype="float32", count=17)
+    foreign = AdoptedBuffer.over(stream, 64, FakeMemory(0x200000))  # type: ignore[arg-type]
+    foreign.dtype = np.dtype(">f4")
+    for out, dtype in ((foreign, None), (memory, ">f4")):
+        with pytest.raises(TypeError, match="numbers of >f4 have not the byte order of this machine"):
+            source.uniform(out, dtype=dtype)
     with pytest.raises(TypeError, match="fills device memory, not a NumPy array"):
         source.uniform(F32)
     with pytest.raises(ValueError, match=r"FakeStream\(1\) is not of GPU 0"):
