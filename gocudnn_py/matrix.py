@@ -246,14 +246,21 @@ def scale_type(compute: ComputeType, result: CudaDataType) -> CudaDataType:
     return CudaDataType.R_64F if double else CudaDataType.R_32F
 
 
-@functools.lru_cache(maxsize=512)
 def host_scalar(value: complex, code: CudaDataType) -> bytes:
     """A number as the libraries read it through a pointer. Raises TypeError or ValueError when the type lacks it."""
+    return _scalar(value, code, str(value) if not value or isinstance(value, complex) else "")
+
+
+@functools.lru_cache(maxsize=512, typed=True)
+def _scalar(value: complex, code: CudaDataType, _said: str) -> bytes:
+    """See `host_scalar`; what the number is said to be tells -0.0 from 0.0, which are equal."""
     dtype = numpy_dtype(code)
     if isinstance(value, complex) and code not in COMPLEX:
         raise TypeError(f"{value} is complex, and {dtype.name} is not")
-    if dtype.kind == "i" and value != int(value.real):
-        raise ValueError(f"{value} is no {dtype.name}")
+    if dtype.kind in "iu":
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        if not least <= value.real <= most or value != int(value.real):
+            raise ValueError(f"{value} is no {dtype.name}")
     with np.errstate(over="ignore"):
         cell = np.array(value).astype(dtype)
     if math.isfinite(abs(value)) and not np.isfinite(np.abs(cell.astype(np.complex128))):

@@ -11,7 +11,7 @@ import numpy as np
 
 from gocudnn_py._abi.cuda import CudaDataType
 from gocudnn_py.cublas.gemm import Factors, check_gemv, form, multiply
-from gocudnn_py.cublas.handle import Array, Handle, common_type
+from gocudnn_py.cublas.handle import Handle, common_type
 from gocudnn_py.cublas.level3 import EXCHANGED, Side, shapes, triangular
 from gocudnn_py.cublas.names import INT32_MAX, function
 from gocudnn_py.cuda import DeviceBuffer, Stream
@@ -28,16 +28,16 @@ class Batch(Generic[Item]):
     """
 
     def __init__(self, stream: Stream, *groups: Sequence[Item]) -> None:
-        items = [item for group in groups for item in group]
+        items: list[Item] = [item for group in groups for item in group]
         if not groups or not all(groups):
             raise ValueError(f"a batch of groups of {[len(group) for group in groups]} has an empty one")
         for group in groups:
             _alike(group)
         self.heads: tuple[Item, ...] = tuple(group[0] for group in groups)
-        self.sizes = tuple(len(group) for group in groups)
-        self.places = tuple(place for item in items for place in item.places)
+        self.sizes: tuple[int, ...] = tuple(len(group) for group in groups)
         self.pointers: Any = DeviceBuffer(stream, 8 * len(items))
         self.pointers.upload(np.array([item.address for item in items], np.uint64))
+        self.places = (*(place for item in items for place in item.places), self.pointers)
 
     @property
     def head(self) -> Item:
@@ -120,8 +120,7 @@ def gemm_grouped_batched(
         raise TypeError(f"{what}: groups of {', '.join(str(group[0]) for group in groups)} have different types")
     name, scale, types, how = forms.pop()
     one, two = (_numbers(handle, what, scale, *each, len(groups)) for each in ((alpha, 1), (beta, 0)))
-    held, wide = _group_arrays(what, groups, a.sizes)
-    *sizes, b_pitches, a_pitches, c_pitches, counts = (array.ctypes.data for array in held)
+    (*sizes, b_pitches, a_pitches, c_pitches, counts), wide = _group_arrays(what, groups, a.sizes)
     factors = b.address, *types[1], b_pitches, a.address, *types[0], a_pitches
     result = c.address, *types[2], c_pitches
     name = f"{name}_64" if wide else name
@@ -180,15 +179,16 @@ def _alike(group: Sequence[Matrix] | Sequence[Vector]) -> None:
 
 def _group_arrays(
     what: str, groups: list[tuple[Matrix, Matrix, Matrix]], counts: tuple[int, ...]
-) -> tuple[list[Array], bool]:
-    """Operations, extents, pitches and counts of all groups in C's order, and whether they take 64 bits."""
+) -> tuple[list[bytes], bool]:
+    """Operations, extents, pitches and counts of all groups, in the order and form of C, and whether of 64 bits."""
     sizes = [product_sizes(what, *group) for group in groups]
     extents = [[size[index] for size in sizes] for index in (2, 0, 1)]
     pitches = [[group[index].pitch for group in groups] for index in (1, 0, 2)]
     numbers = [*extents, *pitches, list(counts)]
     wide = max(max(each) for each in numbers) > INT32_MAX
     operations = [np.array([group[index].operation for group in groups], np.int32) for index in (1, 0)]
-    return [*operations, *(np.array(each, np.int64 if wide else np.int32) for each in numbers)], wide
+    arrays = (*operations, *(np.array(each, np.int64 if wide else np.int32) for each in numbers))
+    return [array.tobytes() for array in arrays], wide
 
 
 def _numbers(

@@ -9,6 +9,7 @@ from typing import Any
 from gocudnn_py._abi.base import Int
 from gocudnn_py._abi.cublas import FUNCTIONS
 from gocudnn_py.cublas.handle import Handle
+from gocudnn_py.matrix import used_on
 
 
 class BoundCall:
@@ -18,11 +19,13 @@ class BoundCall:
         product()
 
     What lies in the operands is read anew each time, numbers such as alpha stay as they were. Raises ValueError for an
-    operation that takes several calls, or gives a result to the host, and whatever the operation raises.
+    operation that takes several calls, gives a result to the host, has the library read an array there, or takes no
+    handle, and whatever the operation raises.
     """
 
     def __init__(self, handle: Handle, operation: Callable[..., object], *operands: Any, **how: Any) -> None:
-        self._handle, self._operands = handle, (operands, how)
+        self._handle, given = handle, (*operands, *how.values())
+        self._places = tuple(place for each in given for place in getattr(each, "places", (each,)))
         calls = handle.noted(lambda: operation(handle, *operands, **how))
         if len(calls) != 1:
             raise ValueError(f"{operation.__name__} makes {len(calls)} calls, which cannot be bound as one")
@@ -36,7 +39,7 @@ class BoundCall:
         """Make the call. Raises CublasError, UnusableResource when the handle is closed."""
         handle = self._handle
         if not handle.ready(self._stream, self._mode):
-            handle.hold(self.name, *(each for each in self._operands[0] if hasattr(each, "places")))
+            used_on(handle.stream, self._places)
             self._stream = handle.stream
         status = self._function(*self._arguments)
         if status:

@@ -80,6 +80,8 @@ class Handle(Settings, Resource):
                 raise ValueError(f"{name} takes numbers to {INT32_MAX}, not {beyond[0]}, and has no 64-bit form")
             name = form
         if self._noted is not None:
+            if not takes_handle:
+                raise ValueError(f"{name} takes no handle, and cannot be bound")
             self._noted.append((name, arguments))
             return
         first = (self.handle,) if takes_handle else ()
@@ -87,7 +89,10 @@ class Handle(Settings, Resource):
         getattr(self.lib, name)(*first, *arguments)
 
     def noted(self, work: Callable[[], object]) -> list[tuple[str, tuple[Any, ...]]]:
-        """The calls that `work` would make, by name with all arguments but the handle; none is made."""
+        """The calls that `work` would make, by name with all arguments but the handle; none is made.
+
+        Raises ValueError for one that takes no handle, or an address of the host that would soon be stale.
+        """
         calls: list[tuple[str, tuple[Any, ...]]] = []
         self._noted = calls
         try:
@@ -116,6 +121,7 @@ class Handle(Settings, Resource):
     def cells(self, *typed: tuple[CudaDataType, Any]) -> tuple[list[int], list[Array]]:
         """Places of numbers, or of several in a row, that C may overwrite; of the host with the arrays there."""
         if self._on_host(value for _, value in typed):
+            self._refuse_noting("an operation that reads or writes numbers of the host")
             arrays = [_array(code, value if isinstance(value, Sequence) else [value]) for code, value in typed]
             return [array.ctypes.data for array in arrays], arrays
         return [self._device_scalar(code, value) for code, value in typed], []
@@ -129,6 +135,7 @@ class Handle(Settings, Resource):
             self._point(PointerMode.DEVICE)
             self.call(name, *arguments, self._device_scalar(code, out), *after)
             return None
+        self._refuse_noting(name)
         if getattr(self.stream, "capturing", False):
             raise ValueError(f"{name}: a capture cannot wait for a result; give `out`, a place on the device")
         self._point(PointerMode.HOST)
@@ -139,6 +146,10 @@ class Handle(Settings, Resource):
     def hold(self, what: str, *operands: Any) -> None:
         """Check that operands lie on this GPU, and have their buffers outlive what this stream is given."""
         used_on(self.stream, check_places(what, self.device, *operands))
+
+    def _refuse_noting(self, what: str) -> None:
+        if self._noted is not None:
+            raise ValueError(f"{what} cannot be bound unless its numbers lie on the device")
 
     def _on_host(self, values: Iterable[Any]) -> bool:
         numbers = [isinstance(value, Number | Sequence) for value in values]

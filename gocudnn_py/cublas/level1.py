@@ -141,7 +141,7 @@ def rotm(handle: Handle, x: Vector, y: Vector, parameters: Any) -> None:
     (cublasSrotm_v2, cublasDrotm_v2, cublasRotmEx.)
     """
     code = _alike(handle, "rotm", x, y)
-    _five(parameters)
+    _five("rotm", code, parameters)
     (place,), held = handle.cells((code, parameters))
     if code in HALVES:
         handle.call("cublasRotmEx", x.size, *_typed(x), *_typed(y), place, code, SINGLE)
@@ -158,7 +158,9 @@ def rotmg(
     Places on the device, `parameters` too, are overwritten instead (cublasSrotmg_v2, cublasDrotmg_v2, cublasRotmgEx).
     """
     code = cuda_dtype(dtype)
-    values = d1, d2, x1, y1, [0.0] * ROTM_PARAMETERS if parameters is None else parameters
+    parameters = [0.0] * ROTM_PARAMETERS if parameters is None else parameters
+    _five("rotmg", code, parameters)
+    values = d1, d2, x1, y1, parameters
     places, cells = handle.cells(*((code, value) for value in values))
     if code in HALVES:
         handle.call("cublasRotmgEx", *(part for place in places for part in (place, code)), SINGLE)
@@ -169,10 +171,13 @@ def rotmg(
     return (*(cell[0].item() for cell in cells[:3]), tuple(cells[4].astype(np.float64).tolist()))
 
 
-def _five(parameters: Any) -> None:
-    count = len(parameters) if isinstance(parameters, Sequence) else getattr(parameters, "size", ROTM_PARAMETERS)
+def _five(what: str, code: CudaDataType, parameters: Any) -> None:
+    if hasattr(parameters, "pointer"):
+        Vector(parameters, ROTM_PARAMETERS, code)  # checked against its buffer as it is made
+        return
+    count = len(parameters) if isinstance(parameters, Sequence) else getattr(parameters, "size", 1)
     if count != ROTM_PARAMETERS:
-        raise ValueError(f"rotm: {ROTM_PARAMETERS} parameters are needed, {count} given")
+        raise ValueError(f"{what}: {ROTM_PARAMETERS} parameters are needed, {count} given")
 
 
 def _alike(handle: Handle, what: str, x: Vector, y: Vector) -> CudaDataType:

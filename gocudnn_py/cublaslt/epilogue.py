@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gocudnn_py._abi.cublaslt import Epilogue, MatmulDescAttributes
+from gocudnn_py._abi.cuda import CudaDataType
 from gocudnn_py.cublaslt.descriptors import MatmulDescriptor
 from gocudnn_py.matrix import Matrix, Vector, nbytes
 
@@ -82,20 +83,29 @@ class After:
         named = self.bias, self.bias_gradient, self.aux and self.aux.place
         return tuple(getattr(each, "place", each) for each in named if each is not None)
 
-    def apply(self, descriptor: MatmulDescriptor, c: Matrix) -> None:
-        """Have a product end so. Raises ValueError for a bias or aux of another size."""
+    def apply(
+        self, descriptor: MatmulDescriptor, c: Matrix, batch: int = 1, bias_type: CudaDataType | None = None
+    ) -> None:
+        """Have a product end so; `bias_type` is that of a bias in a bare buffer, c's unless given.
+
+        Raises ValueError for a bias or aux of another size.
+        """
         names = MatmulDescAttributes
         descriptor.set(names.EPILOGUE, self.code)
-        self._apply_bias(descriptor, c)
+        self._apply_bias(descriptor, c, batch, c.code if bias_type is None else bias_type)
         if self.aux is not None and self.activation is not None:
             step = STEP[self.activation]
             if self.aux.pitch < c.columns or self.aux.pitch % step or self.aux.stride % step:
                 raise ValueError(f"aux: rows {self.aux.pitch} apart for {c} with {self.activation}, steps of {step}")
+            elements, code = (batch - 1) * self.aux.stride + c.rows * self.aux.pitch, c.code
+            if self.activation == "relu":
+                elements, code = elements // 8, CudaDataType.R_8U
+            _check_room(f"aux for {c}", self.aux.place, code, elements)
             descriptor.set(names.EPILOGUE_AUX_POINTER, _address(self.aux.place))
             descriptor.set(names.EPILOGUE_AUX_LD, self.aux.pitch)
             descriptor.set(names.EPILOGUE_AUX_BATCH_STRIDE, self.aux.stride)
 
-    def _apply_bias(self, descriptor: MatmulDescriptor, c: Matrix) -> None:
+    def _apply_bias(self, descriptor: MatmulDescriptor, c: Matrix, batch: int, code: CudaDataType) -> None:
         names, bias = MatmulDescAttributes, self.bias_gradient if self.bias is None else self.bias
         if bias is None:
             return
@@ -105,6 +115,8 @@ class After:
                 raise ValueError(f"bias: {bias} with stride {bias.stride} for {c}, which needs {wanted} in one piece")
             if bias.code != c.code:
                 descriptor.set(names.BIAS_DATA_TYPE, bias.code)
+            code = bias.code
+        _check_room(f"bias for {c}", bias, code, (batch - 1) * self.bias_stride + wanted)
         descriptor.set(names.BIAS_POINTER, _address(bias))
         descriptor.set(names.BIAS_BATCH_STRIDE, self.bias_stride)
 
@@ -118,6 +130,14 @@ class After:
         ):
             raise ValueError(f"sums_of {self.sums_of!r} is a or b, needs a bias_gradient, and goes with nothing else")
         return SUMS[self.sums_of]
+
+
+def _check_room(what: str, place: Any, code: CudaDataType, elements: int) -> None:
+    """Raise ValueError when a buffer, or that of a Vector, ends before so many elements do."""
+    begins = nbytes(place.code, place.offset) if isinstance(place, Vector) else 0
+    room, needed = getattr(getattr(place, "place", place), "nbytes", None), begins + nbytes(code, elements)
+    if isinstance(room, int) and room < needed:
+        raise ValueError(f"{what} ends {needed} bytes into a buffer of {room}")
 
 
 def _address(place: Any) -> int:

@@ -171,7 +171,7 @@ class Problem:
         self.descriptor.set(names.POINTER_MODE, mode)
         if self.fast_sums:
             self.descriptor.set(names.FAST_ACCUM, 1)
-        self.after.apply(self.descriptor, self.c)
+        self.after.apply(self.descriptor, self.c, self.batch, types.bias_type(self.a, self.c))
         self.scales.apply(self.descriptor)
 
 

@@ -43,6 +43,13 @@ def addend_type(c: Matrix, bias: CudaDataType | None) -> CudaDataType:
     return bias if bias in HALVES else CudaDataType.R_16BF
 
 
+def bias_type(a: Matrix, c: Matrix) -> CudaDataType:
+    """The type that the library takes a bias for when it is told none."""
+    if c.code is CudaDataType.R_8I:
+        return CudaDataType.R_32F
+    return CudaDataType.R_16BF if a.code in FLOAT8 and c.code not in HALVES else c.code
+
+
 def _check_float8(what: str, a: Matrix, b: Matrix, c: Matrix, capability: tuple[int, int]) -> None:
     results = (
         (*HALVES, CudaDataType.R_32F, E4M3) if E5M2 not in (a.code, b.code) else (*HALVES, CudaDataType.R_32F, *FLOAT8)

@@ -78,7 +78,7 @@ def gemm_grouped(library: ColumnMajor, c: SimpleNamespace) -> None:
     start = 0
 
     def of(name: str, group: int, dtype: Any = np.int32) -> Any:
-        return view(getattr(c, name), dtype, (c.group_count,), (1,))[group]
+        return np.frombuffer(getattr(c, name), dtype, c.group_count)[group]
 
     for group in range(c.group_count):
         size = types[3].itemsize

@@ -90,6 +90,15 @@ def test_streams_are_told_which_places_they_use(handle: EmulatedHandle) -> None:
     assert handle.used == [place]
 
 
+def test_the_addresses_of_a_batch_are_held(monkeypatch: pytest.MonkeyPatch, handle: EmulatedHandle) -> None:
+    monkeypatch.setattr(batched, "DeviceBuffer", HostPlace)
+    monkeypatch.setattr(HostPlace, "used_on", None, raising=False)
+    stream: Any = None
+    a, b, c = (Batch(stream, [Matrix(0, 3, 3)]) for _ in range(3))
+    cublas.gemm_batched(handle, a.T, b, c)
+    assert handle.used == [a.pointers, b.pointers, c.pointers]
+
+
 def test_another_stream(handle: EmulatedHandle) -> None:
     handle.workspace = HostPlace(None, 64)  # type: ignore[assignment]
     stream = SimpleNamespace(handle=7, device=SimpleNamespace(ordinal=0))

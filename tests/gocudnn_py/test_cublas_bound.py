@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gocudnn_py import cublas
 from gocudnn_py._abi.cublas import PointerMode
+from gocudnn_py.cublas import batched
 from gocudnn_py.cublas.handle import Handle
 from gocudnn_py.errors import UnusableResource
+from tests.gocudnn_py.column_major import HostPlace
 
 
 class Unmade(Handle):
@@ -20,6 +24,7 @@ class Unmade(Handle):
     def __init__(self) -> None:
         self.calls: list[Any] = []
         self.lib = SimpleNamespace(plain=lambda name: self._note, fail=self._fail)
+        self.lib.cublasSetPointerMode_v2 = lambda *_: None
         self._handle, self.stream, self.gpu = 0xB1A5, object(), SimpleNamespace(enter=lambda: None)
         self._noted, self._mode, self.device, self.open, self.status = None, PointerMode.HOST, 0, True, 0
 
@@ -36,9 +41,6 @@ class Unmade(Handle):
 
     def _fail(self, name: str, status: int) -> None:
         raise RuntimeError(f"{name}: {status}")
-
-    def hold(self, what: str, *operands: Any) -> None:
-        self.held = what, operands
 
 
 def test_a_product_is_packed_once() -> None:
@@ -76,8 +78,57 @@ def _refuse() -> None:
 
 def test_another_stream_holds_the_operands() -> None:
     handle = Unmade()
-    operands = [cublas.Matrix(256, 2, 2) for _ in range(3)]
-    product = cublas.BoundCall(handle, cublas.gemm, *operands)
-    handle.stream = object()
+    places: list[Any] = [HostPlace(None, 16) for _ in range(4)]
+    for place in places:
+        place.used_on = None
+    a, b, c = (cublas.Matrix(place, 2, 2) for place in places[:3])
+    product = cublas.BoundCall(handle, cublas.trmm, a, b, c=c, lower=True, alpha=places[3])
+    held: list[Any] = []
+    handle.stream = SimpleNamespace(uses=lambda *buffers: held.extend(buffers))
     product()
-    assert handle.held == ("cublasGemmEx", tuple(operands))
+    assert held == places
+
+
+X, Y = cublas.Vector(1 << 40, 8), cublas.Vector(2 << 40, 8)
+ON_THE_HOST: list[tuple[Callable[..., object], tuple[Any, ...]]] = [
+    (cublas.dot, (X, Y)),
+    (cublas.nrm2, (X,)),
+    (cublas.iamax, (X,)),
+    (cublas.rotg, (1.0, 2.0)),
+    (cublas.rotmg, (1.0, 2.0, 3.0, 4.0)),
+    (cublas.rotm, (X, Y, (0.0, 1.0, 2.0, 3.0, 4.0))),
+]
+
+
+@pytest.mark.parametrize(("operation", "operands"), ON_THE_HOST)
+def test_places_of_the_host_are_not_bound(operation: Callable[..., object], operands: tuple[Any, ...]) -> None:
+    with pytest.raises(ValueError, match="cannot be bound unless its numbers lie on the device"):
+        cublas.BoundCall(Unmade(), operation, *operands)
+
+
+def test_results_on_the_device_are_bound() -> None:
+    handle, out = Unmade(), HostPlace(None, 4)
+    cublas.BoundCall(handle, cublas.dot, X, Y, out=out)()
+    assert handle.calls[0][-1].value == out.pointer
+
+
+def test_functions_without_a_handle_are_not_bound() -> None:
+    handle = Unmade()
+    handle.stream = SimpleNamespace(handle=0, synchronize=lambda: None)
+    with pytest.raises(ValueError, match="cublasSetMatrixAsync takes no handle"):
+        cublas.BoundCall(handle, cublas.upload, np.zeros((4, 4), np.float32), cublas.Matrix(1 << 40, 4, 4))
+
+
+def test_arrays_of_a_grouped_product_live_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batched, "DeviceBuffer", HostPlace)
+    stream: Any = None
+    shapes = ((3, 5), (5, 7), (3, 7)), ((2, 4), (4, 6), (2, 6))
+    a, b, c = (
+        cublas.Batch(stream, *([cublas.Matrix(1 << 40, *group[index])] for group in shapes)) for index in range(3)
+    )
+    handle = Unmade()
+    cublas.BoundCall(handle, cublas.gemm_grouped_batched, a, b, c)()
+    held = [ctypes.string_at(cell, 8) for cell in handle.calls[0] if isinstance(cell, ctypes.c_char_p)]
+    found = [np.frombuffer(each, np.int32).tolist() for each in held]
+    one, two = np.ones(2, np.float32).view(np.int32).tolist(), [0, 0]
+    assert found == [[0, 0], [0, 0], [7, 6], [3, 2], [5, 4], one, [7, 6], [5, 4], two, [7, 6], [1, 1]]

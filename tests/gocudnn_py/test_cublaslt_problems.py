@@ -86,6 +86,45 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     ),
     (lambda: Problem(A, B, C, (9, 0), After(activation="relu", aux=Aux(0, 48))), ValueError, "rows 48 apart for"),
     (lambda: Problem(A, B, C, (9, 0), After(activation="gelu", aux=Aux(0, 40))), ValueError, "with gelu, steps of 8"),
+    (lambda: Problem(A, B, C, (9, 0), After(bias=HostPlace(None, 95))), ValueError, "bias for .* ends 96 bytes"),
+    (
+        lambda: Problem(
+            A,
+            B,
+            C,
+            (9, 0),
+            After(bias=Vector(HostPlace(None, 96), 48, "float16"), bias_stride=48),
+            batch=2,
+            strides=(0, 0, 768),
+        ),
+        ValueError,
+        "ends 192 bytes into a buffer of 96",
+    ),
+    (
+        lambda: Problem(
+            A, B, C, (9, 0), After(activation="relu", aux=AUX, gradient=True, bias_gradient=HostPlace(None, 4))
+        ),
+        ValueError,
+        "bias for .* ends 96 bytes into a buffer of 4",
+    ),
+    (
+        lambda: Problem(A, B, C, (9, 0), After(activation="relu", aux=Aux(HostPlace(None, 255), 128))),
+        ValueError,
+        "aux for .* ends 256 bytes into a buffer of 255",
+    ),
+    (
+        lambda: Problem(
+            A,
+            B,
+            C,
+            (9, 0),
+            After(activation="gelu", aux=Aux(HostPlace(None, 1536), 48, 768)),
+            batch=2,
+            strides=(0, 0, 768),
+        ),
+        ValueError,
+        "aux for .* ends 3072 bytes into a buffer of 1536",
+    ),
     (lambda: Tiles(0, 3, 5, order=Order.ROW), ValueError, "3 x 5 in tiles of order ROW"),
     (lambda: Tiles(BIAS, 3, 5), ValueError, "ends 160 bytes into a buffer of 96"),
     (lambda: cublaslt.transform(emulated_handle(), None, A, C), ValueError, "are not of one shape"),
@@ -144,6 +183,16 @@ def test_what_an_activation_keeps() -> None:
     c = Matrix(0, 3, 130, "float16")
     assert (cublaslt.aux_pitch("relu", c), cublaslt.aux_nbytes("relu", c)) == (256, 96)
     assert (cublaslt.aux_pitch("gelu", c), cublaslt.aux_nbytes("gelu", c)) == (136, 816)
+
+
+def test_what_an_epilogue_has_room_for() -> None:
+    Problem(A, B, C, (9, 0), After(bias=HostPlace(None, 96), activation="relu", aux=Aux(HostPlace(None, 256), 128)))
+    Problem(A, B, C, (9, 0), After(activation="gelu", aux=Aux(HostPlace(None, 1536), 48)))
+    narrow = square(E4M3), square(E4M3, transposed=True)
+    Problem(*narrow, square("float32"), (9, 0), After(bias=HostPlace(None, 32)))  # of bfloat16
+    Problem(*narrow, square("float16"), (9, 0), After(bias=HostPlace(None, 32)))
+    with pytest.raises(ValueError, match="ends 64 bytes into a buffer of 16"):
+        Problem(square("int8"), square("int8"), square("int8"), (9, 0), After(bias=HostPlace(None, 16)))
 
 
 def test_operands_of_another_gpu() -> None:

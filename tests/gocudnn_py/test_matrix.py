@@ -86,6 +86,25 @@ def test_scalars_that_a_type_lacks() -> None:
         host_scalar(1j, CudaDataType.R_64F)
 
 
+def test_integers_beyond_their_type() -> None:
+    for value in (3_000_000_000, -(2**31) - 1, float("inf")):
+        with pytest.raises(ValueError, match=rf"{value} is no int32"):
+            host_scalar(value, CudaDataType.R_32I)
+    assert host_scalar(2**31 - 1, CudaDataType.R_32I) == (2**31 - 1).to_bytes(4, "little")
+
+
+def test_equal_numbers_are_not_taken_for_one_another() -> None:
+    code = CudaDataType.R_32F
+    for value in (0.0, -0.0, 0, 0.0):
+        assert host_scalar(value, code) == np.float32(value).tobytes()
+    for imaginary in (0.0, -0.0):
+        number = complex(1.0, imaginary)
+        assert host_scalar(number, CudaDataType.C_32F) == np.complex64(number).tobytes()
+    host_scalar(1.0, code)
+    with pytest.raises(TypeError, match="is complex, and float32 is not"):
+        host_scalar(1 + 0j, code)
+
+
 def test_conjugates() -> None:
     a = Matrix(0, 3, 5, "complex64")
     assert (a.H.operation, a.H.H, a.T.H.conjugated, a.T.H.transposed) == (Operation.C, a, True, False)
