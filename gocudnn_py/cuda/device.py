@@ -17,12 +17,22 @@ from gocudnn_py.resource import drain
 if TYPE_CHECKING:
     from gocudnn_py.cuda.pool import Pool
 
-_here = threading.local()
 INVALID_VALUE = 1  # CUDA_ERROR_INVALID_VALUE
 ALREADY, NOT_ENABLED = 704, 705  # CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED and _NOT_ENABLED
 ATTRIBUTES = "CUdevice_attribute", "CU_DEVICE_ATTRIBUTE_"
 LIMITS = "CUlimit", "CU_LIMIT_"
 CACHES = "CUfunc_cache", "CU_FUNC_CACHE_"
+
+
+class _Here(threading.local):
+    """A cell of each thread for its current context, made once."""
+
+    def __init__(self) -> None:
+        self.context = ctypes.c_void_p()
+        self.place = ctypes.byref(self.context)
+
+
+_here = _Here()
 
 
 class Device:
@@ -35,7 +45,7 @@ class Device:
             raise NoDevice(f"there is no GPU {ordinal}; this process sees {len(gpus)}")
         self.ordinal = ordinal
         self.name, self.capability, self.memory = gpus[ordinal].name, gpus[ordinal].capability, gpus[ordinal].memory
-        self._core = _core_device(ordinal)
+        self._core, self._context = _core_device(ordinal), driver.context(ordinal)
         self.make_current()
 
     @property
@@ -152,11 +162,10 @@ class Device:
     def make_current(self) -> None:
         """Make the primary context current in this thread (cuCtxSetCurrent)."""
         self._core.set_current()
-        _here.ordinal = self.ordinal
 
     def enter(self) -> None:
-        """Make it current unless it is the one that this thread made current last (cuCtxSetCurrent)."""
-        if getattr(_here, "ordinal", None) != self.ordinal:
+        """Make it current unless it is, whoever made it so (cuCtxGetCurrent, cuCtxSetCurrent)."""
+        if _current(_here.place) or _here.context.value != self._context:
             self.make_current()
 
     def stream(self, priority: int | None = None) -> Stream:
@@ -183,6 +192,10 @@ class Device:
 
     def __repr__(self) -> str:
         return f"Device({self.ordinal}: {self.name}, {self.architecture})"
+
+
+def _current(place: Any) -> int:
+    return int(driver.library().cuCtxGetCurrent(place))
 
 
 def _call_unless(excused: int, name: str, *arguments: object) -> None:

@@ -35,7 +35,7 @@ class CapturedGraph(Resource):
             made = ctypes.c_void_p()
             driver.call("cuGraphInstantiateWithFlags", ctypes.byref(made), recording.handle, 0)
         super().__init__(made.value or 0, _destroy, self._kept, device=device)
-        self.recording = recording
+        self.recording = self._made_of = recording  # the second has the nodes that the driver knows, for good
         self.nodes = count_of(recording.handle)
         self._stream: Stream | None = None
         self._past: list[tuple[Event, Recording]] = []
@@ -49,7 +49,7 @@ class CapturedGraph(Resource):
             if stream.capturing:
                 raise ValueError("a graph is recorded as part of another by stream.embed(recording)")
             self._stream = stream
-            for each in self.recording.held:
+            for each in (*self.recording.held, *self._kept):
                 _note(each, stream)
         stream.device.enter()
         driver.call("cuGraphLaunch", self.handle, stream.cell)
@@ -57,8 +57,8 @@ class CapturedGraph(Resource):
     def update(self, recording: Recording) -> None:
         """Do from the next launch on what another recording of the same structure does.
 
-        Cheaper than instantiating it. Raises CudaError saying at which node they differ too much, and how; the graph is
-        then as it was (cuGraphExecUpdate_v2).
+        Cheaper than instantiating it; what the first recording holds is held all the same. Raises CudaError saying at
+        which node they differ too much, and how; the graph is then as it was (cuGraphExecUpdate_v2).
         """
         result = UpdateResult()
         status = driver.function("cuGraphExecUpdate_v2")(self.handle, recording.handle, ctypes.byref(result))
@@ -71,7 +71,7 @@ class CapturedGraph(Resource):
     def _refusal(self, recording: Recording, result: UpdateResult) -> tuple[str, str]:
         names = members("CUgraphExecUpdateResult", "CU_GRAPH_EXEC_UPDATE_")
         reason = next((name for name, value in names.items() if value == result.result), str(result.result))
-        for where, graph in (("new", recording), ("old", self.recording)):
+        for where, graph in (("new", recording), ("old", self._made_of)):
             for index, node in enumerate(graph.nodes):
                 if node.handle == result.node:
                     return reason, f"at node {index} of the {where} recording: {node}"
@@ -87,15 +87,15 @@ class CapturedGraph(Resource):
             for each in recording.held:
                 _note(each, self._stream)
         self.recording = recording
-        self._kept[:] = [recording, *(old for _, old in self._past)]
+        self._kept[:] = [self._made_of, recording, *(old for _, old in self._past)]
 
     def replace(self, node: int, launch: Launch) -> None:
-        """Let a kernel node, counted as in `recording.nodes`, do another bound launch from the next run on.
+        """Let a kernel node, counted as in `recording.nodes` at first, do another bound launch from the next run on.
 
         Clusters, overlap and cooperation stay as recorded. Raises IndexError, ValueError
         (cuGraphExecKernelNodeSetParams_v2).
         """
-        found = self.recording.nodes[node]
+        found = self._made_of.nodes[node]
         if found.kind != "kernel":
             raise ValueError(f"node {node} is a {found.kind}, not a kernel")
         with driver.primary_context(launch.kernel.device.ordinal):
@@ -106,8 +106,8 @@ class CapturedGraph(Resource):
         self._kept.append(launch)
 
     def enable(self, node: int, on: bool = True) -> None:
-        """Let a kernel, copy or fill, counted as in `recording.nodes`, run or not (cuGraphNodeSetEnabled)."""
-        driver.call("cuGraphNodeSetEnabled", self.handle, self.recording.nodes[node].handle, int(on))
+        """Let a kernel, copy or fill, counted as in `recording.nodes` at first, run or not (cuGraphNodeSetEnabled)."""
+        driver.call("cuGraphNodeSetEnabled", self.handle, self._made_of.nodes[node].handle, int(on))
 
 
 def _note(thing: object, stream: Stream) -> None:

@@ -155,8 +155,14 @@ class Kernel:
         mine.launch.once(stream, arguments)
 
     def allow_shared(self, nbytes: int) -> None:
-        """Allow more dynamic shared memory a block than the usual 48 KiB (cuKernelSetAttribute)."""
-        driver.call("cuKernelSetAttribute", MAX_DYNAMIC_SHARED, nbytes, self.function, self.device.ordinal)
+        """Allow a block so much dynamic shared memory, more than the usual 48 KiB.
+
+        It is never lowered, for launches that were bound with more may be made again (cuKernelGetAttribute,
+        cuKernelSetAttribute).
+        """
+        place = self.function, self.device.ordinal
+        if nbytes > driver.number("cuKernelGetAttribute", MAX_DYNAMIC_SHARED, *place):
+            driver.call("cuKernelSetAttribute", MAX_DYNAMIC_SHARED, nbytes, *place)
 
     def prefer_cache(self, name: str) -> None:
         """Say what it prefers of shared memory and L1, as `Device.cache_preference` has it (cuKernelSetCacheConfig)."""

@@ -106,8 +106,13 @@ class Launch:
         self._used_again()
 
     def refill(self, arguments: Sequence[Any]) -> None:
-        """Replace all arguments. Raises TypeError or ValueError."""
-        self.kernel.parameters.write(self._storage, arguments)
+        """Replace all arguments, or none of them. Raises TypeError or ValueError."""
+        before = self._storage.raw
+        try:
+            self.kernel.parameters.write(self._storage, arguments)
+        except BaseException:
+            self._storage.raw = before
+            raise
         self.arguments = list(arguments)
         self._used_again()
 
@@ -124,9 +129,11 @@ class Launch:
 
     def __call__(self, stream: Stream) -> None:
         """Launch (cuLaunchKernelEx). Raises ValueError on a stream of another GPU, CudaError."""
-        if stream is not self._stream:
+        if stream is not self._stream or stream.capturing:
             self._turn_to(stream)
             stream.uses(self)
+            if stream.capturing:  # the graph keeps what is packed now, whatever is patched later
+                stream.uses(*(each for each in self.arguments if hasattr(each, "used_on")))
         status = self._call(*self._packed)
         if status:
             self._retry(stream, status)

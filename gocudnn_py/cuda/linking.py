@@ -65,7 +65,10 @@ def _nvjitlink() -> Any:
 
 def _link(codes: Sequence[Code], to: str, libraries: Sequence[str], options: Sequence[str]) -> tuple[bytes, str]:
     nvjitlink = _nvjitlink()
-    handle = nvjitlink.create(len(options), list(options))
+    try:
+        handle = nvjitlink.create(len(options), list(options))
+    except nvjitlink.nvJitLinkError as error:
+        raise CompilerError("nvJitLinkCreate", int(error.status), str(error).split()[0], " ".join(options)) from error
     try:
         for number, code in enumerate(codes):
             kind = getattr(nvjitlink.InputType, INPUTS[code.kind])

@@ -72,7 +72,9 @@ class DeviceBuffer(io.RawIOBase):
         """The part from byte `at`, to the end if no length is given: the same memory, which it holds."""
         nbytes = self.nbytes - at if nbytes is None else nbytes
         self._check(at, nbytes)
-        return DeviceBuffer.over(self.stream, nbytes, owners.Part(self, at))
+        part = DeviceBuffer.over(self.stream, nbytes, owners.Part(self, at))
+        part.readonly = self.readonly
+        return part
 
     @property
     def pointer(self) -> int:
@@ -204,13 +206,16 @@ class DeviceBuffer(io.RawIOBase):
             self.memory.close()
         super().close()
 
+    def __del__(self) -> None:
+        """Leave it to the finalizer of the memory, which calls no driver; a file would close itself."""
+
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         return {
             "version": 3,
             "shape": (self.nbytes,),
             "typestr": "|u1",
-            "data": (self.pointer if self.nbytes else 0, False),
+            "data": (self.pointer if self.nbytes else 0, self.readonly),
             "strides": None,
             "stream": self.stream.handle,
         }

@@ -57,7 +57,7 @@ class Allocation(Resource):
 
 
 class Part:
-    """Memory within a buffer, which it holds: a buffer that nobody holds closes itself, as files do."""
+    """Memory within a buffer, which it holds: closed with it, and for as long."""
 
     def __init__(self, whole: DeviceBuffer, offset: int) -> None:
         self._whole: DeviceBuffer | None = whole

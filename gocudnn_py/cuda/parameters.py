@@ -72,12 +72,12 @@ class Parameters:
         """Write all arguments, and say of buffers that `stream` uses them. Raises TypeError or ValueError."""
         if len(arguments) != self._arity:
             raise TypeError(f"kernel {self.name} takes {self._arity} arguments, {len(arguments)} given")
-        values = list(arguments)
+        values, own = list(arguments), None if stream is None or stream.capturing else stream
         for index in self._special:
             value = values[index]
             if type(value) is DeviceBuffer and value.device is self.device:  # isinstance asks ABCMeta, which costs 1 us
                 values[index] = value.pointer
-                known = value.stream is stream
+                known = value.stream is own
             else:
                 values[index] = self.plain(index, value)
                 known = not hasattr(value, "used_on")

@@ -45,6 +45,7 @@ class PitchedBuffer(DeviceBuffer):
         self.device.enter()
         size = self.width // width, self.height
         driver.call(FILL_ROWS[width], self.pointer, self.pitch, value, *size, self.stream.cell)
+        self.stream.uses(self)
 
     def upload_rows(self, array: Array) -> None:
         """Copy an array of `height` rows of `width` bytes; returns when it may change (cuMemcpy2DAsync_v2)."""

@@ -16,6 +16,7 @@ Kind = Literal["cubin", "ptx", "ltoir"]
 GETTERS = {"cubin": "nvrtcGetCUBIN", "ptx": "nvrtcGetPTX", "ltoir": "nvrtcGetLTOIR"}
 ARCHITECTURE = re.compile(r"sm_\d+[af]?")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"\n]+)"|<([^>\n]+)>|(\w+))', re.MULTILINE)
+READS_FILES = ("-I", "-include", "--include-path", "--pre-include")
 FORMAT = "1"  # of what is kept on disk
 
 
@@ -58,9 +59,9 @@ def compile_source(
 
     `headers` are files by the name that `#include` has, as text; `folders` are searched after them. `names` are C++
     expressions of templates and namespaces that are wanted in the code ("scale<float>"). `options` are NVRTC's own;
-    code to be linked needs "--relocatable-device-code=true". Raises ValueError, LibraryNotFound, CompilerError
-    (nvrtcCreateProgram, nvrtcAddNameExpression, nvrtcCompileProgram, nvrtcGetCUBIN, nvrtcGetPTX, nvrtcGetLTOIR,
-    nvrtcGetLoweredName, nvrtcGetProgramLog, nvrtcDestroyProgram).
+    code to be linked needs "--relocatable-device-code=true". With options that include files it is compiled each time.
+    Raises ValueError, LibraryNotFound, CompilerError (nvrtcCreateProgram, nvrtcAddNameExpression, nvrtcCompileProgram,
+    nvrtcGetCUBIN, nvrtcGetPTX, nvrtcGetLTOIR, nvrtcGetLoweredName, nvrtcGetProgramLog, nvrtcDestroyProgram).
     """
     if to not in GETTERS:
         raise ValueError(f"compiled to {to!r}; there are {', '.join(GETTERS)}")
@@ -69,7 +70,8 @@ def compile_source(
     texts, wanted = dict(headers or {}), [f"-arch={architecture}", "--std=c++17", *options]
     wanted += [f"--include-path={folder}" for folder in (*folders, *_toolkit_folders())]
     wanted += ["-dlto"] if to == "ltoir" else []
-    included = included_files([source, *texts.values()], folders)
+    unknown = any(option.startswith(READS_FILES) for option in options)
+    included = None if unknown else included_files([source, *texts.values()], folders)
 
     def make() -> Code:
         return _compile(source, architecture, to, texts, wanted, names)

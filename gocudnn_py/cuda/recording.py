@@ -162,8 +162,9 @@ def record(stream: Stream, work: Work, keep_alive: Sequence[object] = ()) -> Rec
     drain()
     stream.device.enter()
     builder, held, bodies = stream.core.create_graph_builder(), list(keep_alive), list[Any]()
-    with capturing(), _building(builder), _marked(stream):
-        work(RecordingStream(stream, builder, held, bodies))
+    recorded = RecordingStream(stream, builder, held, bodies)
+    with capturing(), _building(builder), _marked(stream, recorded):
+        work(recorded)
     for body in bodies:
         body.close()
     recording = Recording(int(builder.graph_definition.handle), builder, stream.device.ordinal, held)
@@ -185,13 +186,15 @@ def _building(builder: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _marked(stream: Stream) -> Iterator[None]:
-    """Have the stream say that it only records: by the same handle it is the one that `work` is called with."""
-    stream.capturing = True
+def _marked(stream: Stream, recorded: RecordingStream) -> Iterator[None]:
+    """Have the stream do as the one that `work` is called with, whose handle is its own: it only records."""
+    instead = {"capturing": True, "uses": recorded.uses, "call_host": recorded.call_host}
+    vars(stream).update(instead)
     try:
         yield
     finally:
-        stream.capturing = False
+        for name in instead:
+            vars(stream).pop(name, None)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from gocudnn_py.cuda.device import Device
@@ -29,6 +28,7 @@ class Worker:
     stream: Stream
 
     def __init__(self, ordinal: int = 0) -> None:
+        self._handles: dict[str, Any] = {}  # changed on the thread alone
         self._pool, self._open = ThreadPoolExecutor(1, thread_name_prefix=f"gpu-{ordinal}"), True
         try:
             self._pool.submit(self._begin, ordinal).result()
@@ -64,19 +64,29 @@ class Worker:
         """Have the thread call a function, and wait for what it returns or raises."""
         return self.submit(function, *args, **kwargs).result()
 
-    @cached_property
+    @property
     def cudnn(self) -> cudnn.Handle:
         """cuDNN's handle on the worker's stream, made at the first use, for work on its thread (cudnnCreate)."""
         from gocudnn_py.cudnn import Handle
 
-        return self.run(Handle, self.device.ordinal, self.stream)
+        made: cudnn.Handle = self._handle("cudnn", Handle, self.device.ordinal, self.stream)
+        return made
 
-    @cached_property
+    @property
     def cublas(self) -> cublas.Handle:
         """cuBLAS's handle on the worker's stream, made at the first use, for work on its thread (cublasCreate_v2)."""
         from gocudnn_py import cublas
 
-        return self.run(cublas.Handle, self.stream)
+        made: cublas.Handle = self._handle("cublas", cublas.Handle, self.stream)
+        return made
+
+    def _handle(self, name: str, make: Callable[..., Any], *arguments: object) -> Any:
+        def first() -> Any:
+            if name not in self._handles:
+                self._handles[name] = make(*arguments)
+            return self._handles[name]
+
+        return self._handles.get(name) or self.run(first)
 
     def close(self) -> None:
         """Wait for all that was handed over and for the stream, give the handles back, and end the thread.
@@ -95,7 +105,7 @@ class Worker:
     def _end(self) -> None:
         self.stream.synchronize()
         for name in ("cudnn", "cublas"):
-            handle = self.__dict__.pop(name, None)
+            handle = self._handles.pop(name, None)
             if handle is not None:
                 handle.close()
 

@@ -186,8 +186,9 @@ def test_a_kernel_is_replaced(fake: StandIn, graphs: Graphs, stream: Stream) -> 
 
 
 def test_an_update_holds_the_old_until_it_ran(fake: StandIn, graphs: Graphs, stream: Stream) -> None:
-    old, new = DeviceBuffer(stream, 16), DeviceBuffer(stream, 16)
-    graph = CapturedGraph(Recording(1, None, 0, [old]))
+    first, old, new = (DeviceBuffer(stream, 16) for _ in range(3))
+    graph = CapturedGraph(Recording(1, None, 0, [first]))
+    graph.update(Recording(1, None, 0, [old]))
     graph.launch(stream)
     del old
     fake.answers["cuEventQuery"] = 600

@@ -216,6 +216,24 @@ def test_much_shared_memory_is_asked_for(fake: StandIn, stream: Stream) -> None:
     assert fake.last("cuKernelSetAttribute") == (8, 48 * 1024 + 1, 0x99, 0)
 
 
+def test_allowed_shared_memory_is_never_lowered(fake: StandIn, stream: Stream) -> None:
+    allowed = [48 * 1024]
+
+    def get(cell: Any, *arguments: Any) -> int:
+        cell._obj.value = allowed[-1]
+        return 0
+
+    def put(which: int, nbytes: int, *arguments: Any) -> int:
+        allowed.append(nbytes)
+        return 0
+
+    fake.answers |= {"cuKernelGetAttribute": get, "cuKernelSetAttribute": put}
+    kernel = _kernel(stream)
+    for shared in (100_000, 60_000, 100_001):
+        kernel.bind([1], [1], [1.0, 0, 0, 1], shared=shared)
+    assert allowed[1:] == [100_000, 100_001]
+
+
 @pytest.mark.parametrize(
     ("shape", "words"),
     [

@@ -86,6 +86,25 @@ def test_fills_stay_inside_and_aligned(fake: StandIn, stream: Stream) -> None:
     assert len(fake.calls) == before
 
 
+def test_memory_that_nobody_holds_calls_no_driver_by_itself(fake: StandIn, stream: Stream) -> None:
+    buffer, before = DeviceBuffer(stream, 100), resource.pending()
+    called = len(fake.calls)
+    del buffer
+    gc.collect()
+    assert (resource.pending(), len(fake.calls)) == (before + 1, called)
+    resource.drain()
+    assert fake.names()[-1] == "cuMemFreeAsync"
+
+
+def test_a_view_of_what_can_only_be_read(fake: StandIn, stream: Stream) -> None:
+    whole = DeviceBuffer(stream, 100)
+    whole.readonly = True
+    part = whole.view(10).view(20)
+    assert (part.writable(), part.__cuda_array_interface__["data"]) == (False, (part.pointer, True))
+    with pytest.raises(ValueError, match="forbids writing"):
+        part.fill(0)
+
+
 def test_a_view_holds_the_memory_it_looks_at(fake: StandIn, stream: Stream) -> None:
     whole = DeviceBuffer(stream, 100)
     part = whole.view(10, 50).view(5)

@@ -167,6 +167,20 @@ def test_a_kept_file_that_is_spoilt_is_made_again(cache: Path) -> None:
     assert len(made) == 2
 
 
+@pytest.mark.parametrize("option", ["-I{}", "--include-path={}", "-include={}/two.h", "--pre-include={}/two.h"])
+def test_what_options_include_may_change(option: str, tmp_path: Path) -> None:
+    given, found = [option.format(tmp_path)], []
+    source = "#include <two.h>\n" if "pre" not in option and "-include=" not in option else ""
+    for value in (2.5, 3.5):
+        (tmp_path / "two.h").write_text(f"__device__ double two = {value};\n")
+        found.append(
+            compile_source(
+                f'{source}extern "C" __global__ void k(double* x) {{ *x = two; }}', "sm_90", "ptx", options=given
+            ).content
+        )
+    assert found[0] != found[1]
+
+
 def test_macros_come_first() -> None:
     assert with_defines("code", {"A": 1, "B": "x + y"}) == "#define A 1\n#define B x + y\ncode"
 
@@ -209,6 +223,8 @@ def test_what_is_not_linked(nvjitlink: None) -> None:
             link(codes, architecture, to)  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError):
         link([code], "sm_90", libraries=["/nowhere/libnothing.a"])
+    with pytest.raises(CompilerError, match=r"nvJitLinkCreate: .*--no-such-thing"):
+        link([code], "sm_90", options=["--no-such-thing"])
 
 
 def test_code_that_is_not_linked_is_not_loaded() -> None:

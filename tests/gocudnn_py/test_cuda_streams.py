@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gocudnn_py import driver
-from gocudnn_py.cuda import DeviceBuffer, Event, Stream, callbacks
+from gocudnn_py.cuda import DeviceBuffer, Event, Stream, callbacks, device
 from gocudnn_py.cuda.names import members, value_of
 from gocudnn_py.errors import CudaError, NotInThisVersion
 from tests.gocudnn_py.cuda_standin import StandIn, make_device, make_stream, standing_in
@@ -26,6 +26,31 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
 @pytest.fixture
 def stream(fake: StandIn) -> Stream:
     return make_stream(make_device())
+
+
+def test_a_device_is_entered_unless_its_context_is_current(monkeypatch: pytest.MonkeyPatch, fake: StandIn) -> None:
+    current, made = [0xC001], []
+
+    def get(cell: Any) -> int:
+        cell._obj.value = current[-1]
+        return 0
+
+    def set_current() -> None:
+        made.append(1)
+        current.append(0xC001)
+
+    fake.answers["cuCtxGetCurrent"] = get
+    gpu = SimpleNamespace(name="GPU", capability=(9, 0), memory=80)
+    monkeypatch.setattr(device, "check_driver", lambda: None)
+    monkeypatch.setattr(driver, "gpus", lambda: [gpu, gpu])
+    monkeypatch.setattr(device, "_core_device", lambda ordinal: SimpleNamespace(set_current=set_current))
+    second = device.Device(1)
+    second.enter()
+    assert made == [1]
+    current.append(0xC000)  # another library's doing
+    second.enter()
+    second.enter()
+    assert made == [1, 1]
 
 
 def test_waiting_for_values(fake: StandIn, stream: Stream) -> None:
