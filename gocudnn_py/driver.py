@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
+import threading
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from gocudnn_py.errors import CudaError, NoDevice, NotInThisVersion
@@ -209,6 +210,23 @@ def context(index: int) -> int:
     return number("cuDevicePrimaryCtxRetain", number("cuDeviceGet", index), kind=ctypes.c_void_p)
 
 
+class _Here(threading.local):
+    """A cell of each thread for its current context."""
+
+    def __init__(self) -> None:
+        self.context = ctypes.c_void_p()
+        self.place = ctypes.byref(self.context)
+
+
+_here = _Here()
+
+
+def current(index: int) -> bool:
+    """Whether the device's primary context is the one of this thread (cuCtxGetCurrent)."""
+    call("cuCtxGetCurrent", _here.place)
+    return bool(_here.context.value == context(index))
+
+
 class primary_context:  # noqa: N801 - read as a function is: with primary_context(0)
     """Make a device's primary context current for the block, and what was current before after it.
 
@@ -221,11 +239,9 @@ class primary_context:  # noqa: N801 - read as a function is: with primary_conte
         self._index = index
 
     def __enter__(self) -> None:
-        wanted, current = context(self._index), ctypes.c_void_p()
-        call("cuCtxGetCurrent", ctypes.byref(current))
-        self._pushed = current.value != wanted
+        self._pushed = not current(self._index)
         if self._pushed:
-            call("cuCtxPushCurrent_v2", wanted)
+            call("cuCtxPushCurrent_v2", context(self._index))
 
     def __exit__(self, *error: object) -> None:
         if self._pushed:

@@ -85,6 +85,7 @@ class Turned(Placed):
     columns: int
     transposed: bool
     conjugated: bool
+    shape: tuple[int, int]  # rows and columns as it is used
 
     @property
     def T(self) -> Self:  # noqa: N802 - as NumPy has it
@@ -99,13 +100,10 @@ class Turned(Placed):
         turned: Any = replace(cast("Any", self), transposed=not self.transposed, conjugated=conjugated)
         return cast("Self", turned)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns as it is used."""
-        return (self.columns, self.rows) if self.transposed else (self.rows, self.columns)
-
     def _settle(self, what: str, extent: int) -> None:
         super()._settle(what, extent)
+        shape = (self.columns, self.rows) if self.transposed else (self.rows, self.columns)
+        object.__setattr__(self, "shape", shape)
         if self.conjugated and self.code not in COMPLEX:
             raise TypeError(f"{what} of {self.code.name} has no conjugate")
 
@@ -157,13 +155,16 @@ def nbytes(code: CudaDataType, elements: int) -> int:
 
 def check_places(what: str, ordinal: int | None, *holders: Any) -> tuple[Any, ...]:
     """The buffers or addresses of operands, their `places`. Raises ValueError for one on another GPU than `ordinal`."""
-    places = tuple(place for holder in holders for place in holder.places)
+    places = tuple([place for holder in holders for place in holder.places])
     for place in places:
-        device = getattr(place, "device", None)
-        lies = getattr(place, "ordinal", getattr(device, "ordinal", device))
+        lies = place.ordinal if hasattr(place, "ordinal") else _ordinal(getattr(place, "device", None))
         if lies is not None and lies != ordinal:
             raise ValueError(f"{what}: an operand lies on GPU {lies}, the handle is for GPU {ordinal}")
     return places
+
+
+def _ordinal(device: Any) -> Any:
+    return getattr(device, "ordinal", device)
 
 
 def used_on(stream: Any, places: Iterable[Any]) -> None:
@@ -182,10 +183,11 @@ def lies_plain(what: str, **matrices: Matrix) -> None:
 
 def product_sizes(what: str, a: Matrix, b: Matrix, c: Matrix) -> tuple[int, int, int]:
     """Rows, inner extent and columns of c = a b. Raises ValueError with all three."""
-    if a.shape[1] != b.shape[0] or c.shape != (a.shape[0], b.shape[1]):
+    (rows, inner), (second, columns) = a.shape, b.shape
+    if inner != second or c.shape != (rows, columns):
         raise ValueError(f"{what}: {a} times {b} does not give {c}")
     lies_plain(what, c=c)
-    return a.shape[0], a.shape[1], b.shape[1]
+    return rows, inner, columns
 
 
 SUMS = {

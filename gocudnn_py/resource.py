@@ -12,7 +12,6 @@ import functools
 import os
 import threading
 import warnings
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -42,6 +41,7 @@ class _Release(NamedTuple):
 
 
 _process = _Process()
+_living: dict[int, _Release] = {}  # by the id of what they are of; they hold the parents until it is gone
 _queue: deque[_Release] = deque()
 _captures = 0
 _lock = threading.Lock()
@@ -61,10 +61,16 @@ class Resource:
         self._handle = handle
         self._owner: _Process | None = _process
         self.device = device
-        release = _Release(_process, type(self).__name__, destroy, handle, device, keep_alive)
-        self._finalizer = weakref.finalize(self, _queue.append, release)
-        self._finalizer.atexit = False
+        _living[id(self)] = _Release(_process, type(self).__name__, destroy, handle, device, keep_alive)
         drain()
+
+    # Cheaper than weakref.finalize, and what it needs is its own: at exit the module may be gone already.
+    def _hand_over(self, living: dict[int, _Release] = _living, queue: deque[_Release] = _queue) -> None:
+        release = living.pop(id(self), None)
+        if release is not None:
+            queue.append(release)
+
+    __del__ = _hand_over
 
     @property
     def handle(self) -> int:
@@ -95,7 +101,7 @@ class Resource:
     def close(self) -> None:
         """Give the resource back; the second time does nothing. While a capture is under way it waits."""
         self._owner = None
-        self._finalizer()
+        self._hand_over()
         drain()
 
     def __enter__(self) -> Self:

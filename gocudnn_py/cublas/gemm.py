@@ -7,8 +7,9 @@ products are summed (see `gocudnn_py.matrix.MATH`), whatever the handle's `math_
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from gocudnn_py._abi.cublas import GemmAlgo
 from gocudnn_py._abi.cuda import CudaDataType
@@ -29,6 +30,7 @@ RESULTS = {
 """The types that a product of a type may have."""
 BY_LETTER = {"mode": "{}gemm", "3m": "{}gemm3m"}
 INT8_STEP = 4
+Form: TypeAlias = tuple[str, CudaDataType, tuple[tuple[CudaDataType, ...], ...], tuple[int, ...]]
 
 
 class Factors(NamedTuple):
@@ -145,15 +147,16 @@ def multiply(handle: Handle, what: str, kind: str, factors: Factors, alpha: Any,
     handle.call(name, *sizes, one, *second, *first, two, *result, *factors.batch, *how)
 
 
-def form(
-    what: str, kind: str, shapes: tuple[Matrix, Matrix, Matrix], math: str
-) -> tuple[str, CudaDataType, tuple[tuple[CudaDataType, ...], ...], tuple[int, ...]]:
+def form(what: str, kind: str, shapes: tuple[Matrix, Matrix, Matrix], math: str) -> Form:
     """The function, the type of its scalars, the types that go with each matrix, and how sums are computed."""
     if math in BY_LETTER:
         code = common_type(what, *shapes)
         return function(BY_LETTER[math] + kind, code), code, ((), (), ()), ()
-    code = check_types(what, *shapes)
-    result = shapes[2].code
+    return _typed_form(kind, check_types(what, *shapes), shapes[2].code, math)
+
+
+@functools.cache
+def _typed_form(kind: str, code: CudaDataType, result: CudaDataType, math: str) -> Form:
     compute = compute_type(code, math, result)
     types = (code,), (code,), (result,)
     return f"cublasGemm{kind}Ex", scale_type(compute, result), types, (compute, GemmAlgo.DEFAULT)

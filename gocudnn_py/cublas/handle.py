@@ -72,12 +72,13 @@ class Handle(Settings, Resource):
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function, in its 64-bit form when a number does not fit an int. Raises ValueError, CublasError."""
-        takes_handle, positions = int32s(name)
-        beyond = [arguments[index] for index in positions if abs(arguments[index]) > INT32_MAX]
-        if beyond:
+        takes_handle, numbers = int32s(name)
+        counts = numbers(arguments)
+        most = max(max(counts), -min(counts))
+        if most > INT32_MAX:
             form = wide(name)
             if form is None:
-                raise ValueError(f"{name} takes numbers to {INT32_MAX}, not {beyond[0]}, and has no 64-bit form")
+                raise ValueError(f"{name} takes numbers to {INT32_MAX}, not {most}, and has no 64-bit form")
             name = form
         if self._noted is not None:
             if not takes_handle:
@@ -152,7 +153,7 @@ class Handle(Settings, Resource):
             raise ValueError(f"{what} cannot be bound unless its numbers lie on the device")
 
     def _on_host(self, values: Iterable[Any]) -> bool:
-        numbers = [isinstance(value, Number | Sequence) for value in values]
+        numbers = [type(value) is float or isinstance(value, Number | Sequence) for value in values]
         if any(numbers) and not all(numbers):
             raise TypeError("scalars must all be numbers or all lie on the device, not some of each")
         self._point(PointerMode.HOST if all(numbers) else PointerMode.DEVICE)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import operator
+from collections.abc import Callable
+from typing import Any
 
 from gocudnn_py._abi.base import Int
 from gocudnn_py._abi.cublas import FUNCTIONS
@@ -37,11 +40,14 @@ def _named(stem: str) -> str | None:
 
 
 @functools.cache
-def int32s(name: str) -> tuple[bool, tuple[int, ...]]:
-    """Whether a function takes the handle, and which arguments after it are C ints, too short for 64-bit numbers."""
+def int32s(name: str) -> tuple[bool, Callable[[tuple[Any, ...]], tuple[int, ...]]]:
+    """Whether a function takes the handle, and what picks, of the arguments after it, the C ints: they may be short."""
     row = FUNCTIONS[name]
     first = int(row.names[0] == "handle")
-    return bool(first), tuple(index for index, kind in enumerate(row.arguments[first:]) if kind is Int)
+    positions = [index for index, kind in enumerate(row.arguments[first:]) if kind is Int]
+    if len(positions) > 1:
+        return bool(first), operator.itemgetter(*positions)
+    return bool(first), lambda arguments: tuple(arguments[index] for index in positions) or (0,)
 
 
 @functools.cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import threading
 from typing import TYPE_CHECKING, Any
 
 import gocudnn_py.driver as driver
@@ -24,17 +23,6 @@ LIMITS = "CUlimit", "CU_LIMIT_"
 CACHES = "CUfunc_cache", "CU_FUNC_CACHE_"
 
 
-class _Here(threading.local):
-    """A cell of each thread for its current context, made once."""
-
-    def __init__(self) -> None:
-        self.context = ctypes.c_void_p()
-        self.place = ctypes.byref(self.context)
-
-
-_here = _Here()
-
-
 class Device:
     """One GPU, with its primary context. Raises NoDevice, LibraryNotFound or VersionMismatch, saying what to do."""
 
@@ -45,7 +33,7 @@ class Device:
             raise NoDevice(f"there is no GPU {ordinal}; this process sees {len(gpus)}")
         self.ordinal = ordinal
         self.name, self.capability, self.memory = gpus[ordinal].name, gpus[ordinal].capability, gpus[ordinal].memory
-        self._core, self._context = _core_device(ordinal), driver.context(ordinal)
+        self._core = _core_device(ordinal)
         self.make_current()
 
     @property
@@ -165,7 +153,7 @@ class Device:
 
     def enter(self) -> None:
         """Make it current unless it is, whoever made it so (cuCtxGetCurrent, cuCtxSetCurrent)."""
-        if _current(_here.place) or _here.context.value != self._context:
+        if not driver.current(self.ordinal):
             self.make_current()
 
     def stream(self, priority: int | None = None) -> Stream:
@@ -192,10 +180,6 @@ class Device:
 
     def __repr__(self) -> str:
         return f"Device({self.ordinal}: {self.name}, {self.architecture})"
-
-
-def _current(place: Any) -> int:
-    return int(driver.library().cuCtxGetCurrent(place))
 
 
 def _call_unless(excused: int, name: str, *arguments: object) -> None:

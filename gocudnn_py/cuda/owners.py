@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -85,38 +84,34 @@ class Part:
 
 def from_pool(stream: Stream, nbytes: int, pool: int, *held: object) -> Allocation:
     """Memory of a pool, in stream order (cuMemAllocFromPoolAsync, cuMemFreeAsync). Raises OutOfMemory."""
-    drain()
-    with _allocating(stream, nbytes):
-        made = ctypes.c_uint64()
-        driver.call("cuMemAllocFromPoolAsync", ctypes.byref(made), nbytes, pool, stream.cell)
+    made = ctypes.c_uint64()
+    _allocate(stream, nbytes, "cuMemAllocFromPoolAsync", ctypes.byref(made), nbytes, pool, stream.cell)
     return Allocation(stream, made.value, free_in_order, *held)
 
 
 def plain(stream: Stream, nbytes: int) -> Allocation:
     """Memory of its own (cuMemAlloc_v2, cuMemFree_v2). Raises OutOfMemory."""
-    drain()
-    with _allocating(stream, nbytes):
-        made = ctypes.c_uint64()
-        driver.call("cuMemAlloc_v2", ctypes.byref(made), nbytes)
+    made = ctypes.c_uint64()
+    _allocate(stream, nbytes, "cuMemAlloc_v2", ctypes.byref(made), nbytes)
     return Allocation(stream, made.value, free_plain)
 
 
 def pitched(stream: Stream, width: int, height: int, element: int) -> tuple[Allocation, int]:
     """Rows of memory and the bytes from one to the next (cuMemAllocPitch_v2, cuMemFree_v2). Raises OutOfMemory."""
-    drain()
-    with _allocating(stream, width * height):
-        made, pitch = ctypes.c_uint64(), ctypes.c_size_t()
-        driver.call("cuMemAllocPitch_v2", ctypes.byref(made), ctypes.byref(pitch), width, height, element)
+    made, pitch = ctypes.c_uint64(), ctypes.c_size_t()
+    places = ctypes.byref(made), ctypes.byref(pitch)
+    _allocate(stream, width * height, "cuMemAllocPitch_v2", *places, width, height, element)
     return Allocation(stream, made.value, free_plain), pitch.value
 
 
-@contextmanager
-def _allocating(stream: Stream, nbytes: int) -> Iterator[None]:
+def _allocate(stream: Stream, nbytes: int, name: str, *arguments: object) -> None:
+    """Call a function that allocates, when what nobody holds any more was given back."""
     if stream.capturing:  # the driver would make it a node of the graph, with which it would come and go
         raise ValueError(f"{nbytes:,} bytes cannot be allocated while a CUDA graph is recorded: allocate before")
+    drain()
     try:
         with driver.primary_context(stream.device.ordinal):
-            yield
+            driver.call(name, *arguments)
     except CudaError as error:
         if error.status != OUT_OF_MEMORY:
             raise
