@@ -13,12 +13,11 @@ import numpy as np
 from gocudnn_py._abi.cudnn import CTCGradMode, CTCLossAlgo, DataType, LossNormalizationMode
 from gocudnn_py.cudnn.descriptor import Descriptor, Operand, address, handle_of, int32s, pair_of, size_of, span
 from gocudnn_py.cudnn.handle import Handle
-from gocudnn_py.cudnn.place import checked
+from gocudnn_py.cudnn.place import FLOAT_SIZE, INT_SIZE, checked
 from gocudnn_py.cudnn.tensor import TensorDescriptor
 from gocudnn_py.dtypes import DType, cudnn_dtype
 
 MAX_LABELS = 255  # in a sequence
-FLOAT_SIZE = 4
 
 
 class CtcVersion(StrEnum):
@@ -89,17 +88,17 @@ class HostLabels:
 
 
 class DeviceLabels(NamedTuple):
-    """The same three int32 arrays on the GPU, buffers or addresses; nobody checks what they hold."""
+    """The same three int32 arrays on the GPU, buffers or addresses; nobody checks what numbers they hold."""
 
     labels: Any
     label_lengths: Any
     input_lengths: Any
 
-    @property
-    def addresses(self) -> tuple[int, int, int]:
-        """Where the three arrays lie."""
-        labels, label_lengths, input_lengths = map(address, self)
-        return labels, label_lengths, input_lengths
+    def for_batch(self, batch: int) -> tuple[int, int, int]:
+        """Where the three arrays lie. Raises ValueError when lengths of fewer samples fit into their buffers."""
+        lengths = zip(self._fields[1:], self[1:], strict=True)
+        label_lengths, input_lengths = (checked(f"ctc: {name}", place, INT_SIZE * batch) for name, place in lengths)
+        return address(self.labels), label_lengths, input_lengths
 
 
 class CtcLossDescriptor(Descriptor):
@@ -205,7 +204,7 @@ class CtcLossDescriptor(Descriptor):
             data = *probs.pair, *labels.addresses, *results
             self.lib.cudnnCTCLoss(handle.handle, *data, algorithm, self.handle, pointer, nbytes)
         else:
-            data = *probs.pair, *labels.addresses, *results
+            data = *probs.pair, *labels.for_batch(dims[1]), *results
             self.lib.cudnnCTCLoss_v8(handle.handle, algorithm, self.handle, *data, nbytes, pointer)
 
     def _describe(self) -> str:

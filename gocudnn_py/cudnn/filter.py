@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from gocudnn_py._abi.cudnn import DataType, ReorderType, TensorFormat
-from gocudnn_py.cudnn.descriptor import MAX_RANK, DataDescriptor, address, check_rank, int32s, int_array, ints, size_of
+from gocudnn_py.cudnn.descriptor import MAX_RANK, DataDescriptor, check_rank, int32s, int_array, ints, size_of
 from gocudnn_py.cudnn.handle import Handle
-from gocudnn_py.cudnn.place import within
+from gocudnn_py.cudnn.place import FLOAT_SIZE, within
 from gocudnn_py.dtypes import DType, cudnn_dtype
 
 
@@ -69,14 +69,14 @@ class FilterDescriptor(DataDescriptor):
         bias: tuple[Any, Any] | None = None,
         reorder: ReorderType = ReorderType.DEFAULT_REORDER,
     ) -> None:
-        """Reorder an int8 filter of vectors of 32 channels, and (bias, its result), for tensor cores.
+        """Reorder an int8 filter of vectors of 32 channels, and (bias, its result) of K float32, for tensor cores.
 
         A convolution descriptor with NO_REORDER then takes it as it is (cudnnReorderFilterAndBias).
         """
-        before, after = bias or (None, None)
         nbytes = self.size_in_bytes
         filters = within("w", w, nbytes), within("to", to, nbytes)
-        places = *filters, int(bias is not None), address(before), address(after)
+        biases = [within("bias", each, FLOAT_SIZE * self.get().dims[0]) for each in bias or (None, None)]
+        places = *filters, int(bias is not None), *biases
         self.lib.cudnnReorderFilterAndBias(handle.handle, self.handle, reorder, *places)
 
     def _describe(self) -> str:

@@ -9,6 +9,8 @@ from gocudnn_py.cudnn.descriptor import Operand, address, span
 if TYPE_CHECKING:
     from gocudnn_py.cuda import Stream
 
+FLOAT_SIZE = INT_SIZE = 4  # bytes
+
 
 def within(what: str, place: Any, nbytes: int) -> int:
     """The address of a buffer, an array on the GPU, or an address itself, from which `nbytes` are used; 0 of None.

@@ -20,7 +20,7 @@ from gocudnn_py._abi.cudnn import (
     RNNMode,
     WgradMode,
 )
-from gocudnn_py.cudnn.descriptor import Descriptor, Operand, address, handle_of, int32, size_of
+from gocudnn_py.cudnn.descriptor import Descriptor, Operand, handle_of, int32, size_of
 from gocudnn_py.cudnn.dropout import DropoutDescriptor
 from gocudnn_py.cudnn.handle import Handle
 from gocudnn_py.cudnn.place import sized
@@ -204,7 +204,7 @@ class RnnDescriptor(Descriptor):
         data = *vectors("x", x, spec.input_size), *vectors("y", y, spec.output_size)
         rest = [*data, *states.hidden(hx=hx, hy=hy), *states.cell(cx=cx, cy=cy)]
         rest += [*sized(weights), *sized(workspace), *sized(reserve)]
-        self.lib.cudnnRNNForward(handle.handle, self.handle, mode, address(lengths), *rest)
+        self.lib.cudnnRNNForward(handle.handle, self.handle, mode, states.lengths(lengths), *rest)
 
     def backward_data(
         self,
@@ -234,7 +234,7 @@ class RnnDescriptor(Descriptor):
         rest = [*outputs, *vectors("dx", dx, spec.input_size)]
         rest += [*states.hidden(hx=hx, dhy=dhy, dhx=dhx), *states.cell(cx=cx, dcy=dcy, dcx=dcx)]
         rest += [*sized(weights), *sized(workspace), *sized(reserve)]
-        self.lib.cudnnRNNBackwardData_v8(handle.handle, self.handle, address(lengths), *rest)
+        self.lib.cudnnRNNBackwardData_v8(handle.handle, self.handle, states.lengths(lengths), *rest)
 
     def backward_weights(
         self,
@@ -256,7 +256,7 @@ class RnnDescriptor(Descriptor):
         spec, states = self._ready("x", x)
         rest = [*vectors("x", x, spec.input_size), *states.hidden(hx=hx), *vectors("y", y, spec.output_size)]
         rest += [*sized(dw), *sized(workspace), *sized(reserve)]
-        self.lib.cudnnRNNBackwardWeights_v8(handle.handle, self.handle, mode, address(lengths), *rest)
+        self.lib.cudnnRNNBackwardWeights_v8(handle.handle, self.handle, mode, states.lengths(lengths), *rest)
 
     def _ready(self, name: str, x: Operand) -> tuple[RnnSpec, RnnStates]:
         """What is set, and the states of x's batch. Raises when something it needs is not there any more."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from gocudnn_py._abi.cudnn import RNNMode
 from gocudnn_py.cudnn.descriptor import Operand
-from gocudnn_py.cudnn.place import checked
+from gocudnn_py.cudnn.place import INT_SIZE, checked, within
 from gocudnn_py.cudnn.rnn_data import RnnDataDescriptor
 from gocudnn_py.cudnn.rnn_spec import RnnSpec
 from gocudnn_py.cudnn.tensor import TensorDescriptor
@@ -36,13 +36,17 @@ def beside(name: str, operand: Operand, other_name: str, other: Operand) -> int:
 
 
 class RnnStates:
-    """The hidden and cell states of a batch, each described once for all that have its shape."""
+    """The lengths, hidden and cell states of a batch, each described once for all that have its shape."""
 
     def __init__(self, spec: RnnSpec, batch: int) -> None:
         self.batch, self.mode, shapes = batch, spec.mode, spec.state_shapes(batch)
         self._hidden = TensorDescriptor().set(spec.dtype, shapes.hidden)
         self._cell = TensorDescriptor().set(spec.dtype, shapes.cell)
         self._sizes = self._hidden.size_in_bytes, self._cell.size_in_bytes
+
+    def lengths(self, place: Any) -> int:
+        """The address of its lengths on the GPU, 0 of None. Raises ValueError for a buffer too small."""
+        return within("rnn: lengths", place, INT_SIZE * self.batch)
 
     def hidden(self, **places: Any) -> tuple[int, ...]:
         """The descriptor's handle and the addresses, 0 of None. Raises ValueError for a buffer too small."""

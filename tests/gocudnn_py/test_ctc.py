@@ -154,6 +154,17 @@ def test_the_loss_passes_everything_on(wanted: bool, algorithm: CTCLossAlgo) -> 
     assert lib.only("cudnnCTCLoss_v8") == common | {"labels": 0x60, "labelLengths": 0x61, "inputLengths": 0x62}
 
 
+@pytest.mark.parametrize("name", ["label_lengths", "input_lengths"])
+def test_lengths_on_the_gpu_of_too_few_samples(name: str) -> None:
+    ctc, p = CtcLossDescriptor(), probs(5, 3, 4)
+    lib = recorded(ctc, cudnnCTCLoss_v8=None)
+    for place, words in ((buffer(0x60, 11), "takes 12 bytes, the buffer holds 11"), (None, "is missing")):
+        device = DeviceLabels(0x60, 0x61, 0x62)._replace(**{name: place})
+        with pytest.raises(ValueError, match=f"ctc: {name} {words}"):
+            ctc.loss(HANDLE, p.at(0x10), device, buffer(0x20), workspace=buffer(0x30, 77))
+    assert not lib.calls
+
+
 @pytest.mark.parametrize("wanted", [False, True])
 def test_the_workspace_passes_everything_on(wanted: bool) -> None:
     ctc, p, g = CtcLossDescriptor(), probs(5, 3, 4), probs(5, 3, 4)

@@ -381,6 +381,9 @@ def test_a_reordered_filter_has_to_be_large_enough() -> None:
     for places, what in (((size - 1, size), "w"), ((size, size - 1), "to")):
         with pytest.raises(ValueError, match=f"{what} takes {size} bytes, the buffer holds {size - 1}"):
             w.reorder(HANDLE, *(buffer(0x10 * n, nbytes) for n, nbytes in enumerate(places, 1)))
+    for biases in ((buffer(0x30, 255), 0x40), (0x30, buffer(0x40, 255))):
+        with pytest.raises(ValueError, match="bias takes 256 bytes, the buffer holds 255"):
+            w.reorder(HANDLE, 0x10, 0x20, bias=biases)
     assert not lib.calls
     w.reorder(HANDLE, buffer(0x10, size), 0x20, bias=(0x30, 0x40))
     found = lib.only(function)

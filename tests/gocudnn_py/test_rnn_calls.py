@@ -163,6 +163,8 @@ def test_states_are_described_for_the_batch_at_hand() -> None:
     assert two != three == again
     with pytest.raises(ValueError, match="hx takes 96 bytes, the buffer holds 64"):
         rnn.forward(HANDLE, *operands, WEIGHTS, workspace=WORK, hx=buffer(0x60, 64))
+    with pytest.raises(ValueError, match="lengths takes 12 bytes, the buffer holds 8"):
+        rnn.forward(HANDLE, *operands, WEIGHTS, workspace=WORK, lengths=buffer(0x70, 8))
 
 
 def test_others_have_no_cell_states() -> None:
