@@ -144,6 +144,7 @@ def _open_blas(module: str, title: str, name: str, version: str) -> Library:
 
 
 def _blas_version(library: Library, function: str) -> tuple[int, ...]:
+    """Major, minor and patch (cublasGetVersion_v2, cublasLtGetVersion)."""
     number = ctypes.c_int()
     if function == "cublasLtGetVersion":
         number.value = library.cublasLtGetVersion()
@@ -153,6 +154,11 @@ def _blas_version(library: Library, function: str) -> tuple[int, ...]:
 
 
 def _cublas_error(prefix: str) -> Callable[[Library, str, int], StatusError]:
+    """In the library's own words.
+
+    (cublasGetStatusName, cublasGetStatusString, cublasLtGetStatusName, cublasLtGetStatusString.)
+    """
+
     def explain(library: Library, function: str, status: int) -> CublasError:
         name: Any = getattr(library, f"{prefix}GetStatusName")(status)
         text: Any = getattr(library, f"{prefix}GetStatusString")(status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import pytest
 
@@ -16,6 +16,16 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     return request.param
 
 
+CALLED = pytest.StashKey[set[str]]()
+"""The functions, of those that a test is said to check, which have been called."""
+
+
+@pytest.fixture
+def called_elsewhere(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """A function that notes a C function which the test's own process did not call, but one that it started did."""
+    return lambda name: request.node.stash[CALLED].add(name)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Fail a test that claims to check a C function which it never calls."""
@@ -26,6 +36,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     from tests.covers import called
 
     with called(functions) as done:
+        item.stash[CALLED] = done
         yield
     missing = [name for name in functions if name not in done]
     if missing:

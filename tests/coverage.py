@@ -4,6 +4,7 @@
     python -m tests.coverage --check    fail if writing would change it, or a function has neither test nor reason
 
 Python names come from the docstrings, which name the C functions that are called; tests from the marker `covers`.
+What only a package's own docstring names has C's name, and the form for numbers beyond 32 bits the name of the other.
 """
 
 from __future__ import annotations
@@ -22,8 +23,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "coverage.md"
-LIBRARIES = {"cudnn": "cuDNN", "curand": "cuRAND", "nvjpeg": "nvJPEG", "npp": "NPP"}
-C_NAME = re.compile(r"\b(?:cudnn|curand|nvjpeg|nppi?)[A-Z]\w+")
+LIBRARIES = {
+    "cudnn": "cuDNN",
+    "cublas": "cuBLAS",
+    "cublaslt": "cuBLASLt",
+    "curand": "cuRAND",
+    "nvjpeg": "nvJPEG",
+    "npp": "NPP",
+}
+C_NAME = re.compile(r"\b(?:cudnn|cublas|curand|nvjpeg|nppi?)[A-Z]\w+")
 
 NOTHING = "returns nothing that can be checked"
 REASONS: dict[str, str] = {"cudnnBackendDestroyDescriptor": NOTHING}
@@ -59,7 +67,8 @@ def page(tests: dict[str, str], names: dict[str, str]) -> str:
         "# Every function, its Python name, and the test that checks it",
         "",
         "Written by `python -m tests.coverage` from the headers, the docstrings and the marks of the tests: a test",
-        "that is said to check a function asserts what it computes, and fails if it does not call it.",
+        "that is said to check a function asserts what it computes, and fails if it does not call it. cuBLAS's forms",
+        "that end with _64 are called by the same Python name, when it is given numbers beyond 32 bits.",
     ]
     for module, title in LIBRARIES.items():
         rows = import_module(f"gocudnn_py._abi.{module}").FUNCTIONS
@@ -97,7 +106,7 @@ class _Collector:
 
 
 def named() -> Iterator[tuple[str, str]]:
-    """Functions with the Python names that call them, shortest first."""
+    """Functions with the Python names that call them, public ones first."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted((ROOT / "gocudnn_py").rglob("*.py")):
         place = path.relative_to(ROOT / "gocudnn_py").with_suffix("")
@@ -105,8 +114,22 @@ def named() -> Iterator[tuple[str, str]]:
             module = ".".join(part for part in place.parts if part != "__init__")
             for name, function in _names(ast.parse(path.read_text(encoding="utf-8"))):
                 found[function].append(f"{module}.{name}")
-    for function, places in found.items():
-        yield function, f"`{min(places, key=lambda place: ('._' in place, places.index(place)))}`"
+    own = dict(_own_names())
+    for function in functions():
+        narrow = function.removesuffix("_64")
+        if narrow in found:
+            places = found[narrow]
+            yield function, f"`{min(places, key=lambda place: ('._' in place, places.index(place)))}`"
+        elif narrow in own:
+            yield function, f'`library.load("{own[narrow]}").{function}`'
+
+
+def _own_names() -> Iterator[tuple[str, str]]:
+    """Functions that the docstring of a library's package names, which are called by C's names, with the library."""
+    for module in LIBRARIES:
+        text = ast.get_docstring(ast.parse((ROOT / "gocudnn_py" / module / "__init__.py").read_text(encoding="utf-8")))
+        for function in C_NAME.findall(text or ""):
+            yield function, module
 
 
 def _names(tree: ast.Module) -> Iterator[tuple[str, str]]:

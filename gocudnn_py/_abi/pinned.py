@@ -76,8 +76,9 @@ def locate(section: Section, folder: Path | None, *, any_version: bool = False) 
     found = folder if folder and (folder / section.entry[0]).is_file() else None
     found = found or installed(section, any_version=any_version)
     if found is None:
+        places = "not installed" if folder is None else f"neither installed nor in {folder}"
         raise HeadersMissing(
-            f"{section.module}: the headers of {section.wheel} are neither installed nor in {folder}; "
+            f"{section.module}: the headers of {section.wheel} are {places}; "
             f"fetch them with: python -m gocudnn_py._abi.generate --fetch FOLDER"
         )
     if not any_version:

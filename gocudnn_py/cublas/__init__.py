@@ -1,4 +1,15 @@
-"""cuBLAS for row-major vectors and matrices. Importing loads nothing."""
+"""cuBLAS for row-major vectors and matrices. Importing loads nothing.
+
+Some functions have no name of their own here, and are called by C's, as `load("cublas").cublasSetVector`:
+
+- cublasSetVector, cublasGetVector, cublasSetMatrix and cublasGetMatrix copy on the default stream;
+- cublasSgemmEx, cublasCgemmEx and cublasCgemm3mEx do what `gemm` does, cublasCsyrkEx, cublasCsyrk3mEx, cublasCherkEx
+  and cublasCherk3mEx what `syrk` and `herk` do, all but for complex int8, which NumPy has no type for;
+- cublasAsumEx runs, of the types that are documented, those of `asum` alone;
+- cublasUint8gemmBias, of bytes with offsets, is not documented by NVIDIA, and cublasXerbla is for implementers of BLAS;
+- cublasGetProperty and cublasGetCudartVersion say what the library's `version` does, and cublasGetLoggerCallback what
+  `log_to_logging` has set.
+"""
 
 from __future__ import annotations
 

@@ -64,6 +64,13 @@ class Handle(Settings, Resource):
         self.stream = stream
 
     @property
+    def library_stream(self) -> int:
+        """The stream's pointer as cuBLAS has it (cublasGetStream_v2)."""
+        pointer = ctypes.c_void_p()
+        self.lib.cublasGetStream_v2(self.handle, ctypes.byref(pointer))
+        return pointer.value or 0
+
+    @property
     def pointer_mode(self) -> PointerMode:
         """Where the last scalars lay, as the library has it (cublasGetPointerMode_v2)."""
         mode = ctypes.c_int()

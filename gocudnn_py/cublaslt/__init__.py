@@ -1,4 +1,15 @@
-"""cuBLASLt: matrix products prepared once, with what comes after them, for every type. Importing loads nothing."""
+"""cuBLASLt: matrix products prepared once, with what comes after them, for every type. Importing loads nothing.
+
+Some functions have no name of their own here, and are called by C's, as `load("cublaslt").cublasLtGetProperty`:
+
+- cublasLtGetProperty and cublasLtGetCudartVersion say what the library's `version` does;
+- cublasLtMatrixLayoutInit_internal, cublasLtGroupedMatrixLayoutInit_internal, cublasLtMatmulDescInit_internal,
+  cublasLtMatrixTransformDescInit_internal, cublasLtEmulationDescInit_internal and cublasLtMatmulPreferenceInit_internal
+  make descriptors in memory of the caller's own;
+- cublasLtGroupedMatrixLayoutCreate, cublasLtMatmulAlgoGetHeuristicForStream and cublasLtMatmulAlgoCheckForStream are
+  newer than the oldest cuBLAS that is supported;
+- cublasLtLoggerSetFile takes a FILE of C's.
+"""
 
 from __future__ import annotations
 

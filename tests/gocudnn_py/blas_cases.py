@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pytest
 
-from gocudnn_py.cublas import Band, Batch, Handle, Matrix, Packed, Vector
+from gocudnn_py.cublas import Band, Batch, Handle, Matrix, Packed, Vector, batched, level1
+from gocudnn_py.cublas.names import wide
 from gocudnn_py.dtypes import numpy_dtype
 
 Array = np.ndarray[Any, Any]
@@ -23,7 +24,8 @@ LETTERS = {"float32": "S", "float64": "D", "complex64": "C", "complex128": "Z"}
 REAL, COMPLEX, HALF = ("float32", "float64"), ("complex64", "complex128"), ("float16", "bfloat16")
 FOUR = REAL + COMPLEX
 PART = {"complex64": "float32", "complex128": "float64"}
-UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8, "int32": 0.0, "int8": 0.0}
+UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8, "int8": 0.0}
+UNIT |= {"int32": 0.0, "int64": 0.0}
 UNIT |= {"float8_e4m3fn": 2.0**-4, "float8_e5m2": 2.0**-3}
 UNIT |= {name: UNIT[part] for name, part in PART.items()}
 ROUNDINGS = 8
@@ -58,10 +60,11 @@ class Item(NamedTuple):
 
 @dataclass
 class Desk:
-    """Makes operands of one type, and checks results."""
+    """Makes operands of one type, and checks results; `index` is the type of an index that is written."""
 
     arena: Arena
     dtype: str
+    index: str = "int32"
     random: Any = field(default_factory=lambda: np.random.default_rng(0))
 
     @property
@@ -267,25 +270,35 @@ def case(
     return note
 
 
-def rows(*, covering: bool) -> list[Any]:
-    """Every case of cuBLAS, type and way, as pytest takes them; `covering` says which C functions each calls."""
-    from tests.gocudnn_py import blas_batched, blas_level1, blas_level2, blas_level3  # they fill the list
+def rows(*, covering: bool, form: Callable[[str], str | None] = str) -> list[Any]:
+    """Every case of cuBLAS, type and way, as pytest takes them; `covering` says which C functions each calls.
 
-    assert all((blas_batched, blas_level1, blas_level2, blas_level3))
-    return rows_of(CASES, covering)
+    Of a `form` of functions, `wide` say, those cases whose functions all have it.
+    """
+    from tests.gocudnn_py import blas_batched, blas_level1, blas_level2, blas_level3, blas_names  # they fill the list
+
+    assert all((blas_batched, blas_level1, blas_level2, blas_level3, blas_names))
+    return rows_of(CASES, covering, form)
 
 
-def rows_of(cases: list[Case], covering: bool) -> list[Any]:
+def rows_of(cases: list[Case], covering: bool, form: Callable[[str], str | None] = str) -> list[Any]:
     return [
-        _row(each, dtype, way, covering)
+        _row(each, dtype, way, functions, covering)
         for each in cases
         for dtype, way in itertools.product(each.dtypes, each.ways)
-        if not each.skip(dtype, **way)
+        if not each.skip(dtype, **way) and all(functions := tuple(map(form, each.functions(dtype, **way))))
     ]
 
 
-def _row(each: Case, dtype: str, way: dict[str, Any], covering: bool) -> Any:
-    functions = tuple(each.functions(dtype, **way))
+def take_wide_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every function that has a 64-bit form be called in it, as it is for numbers beyond 32 bits."""
+    call = Handle.call
+    monkeypatch.setattr(Handle, "call", lambda self, name, *arguments: call(self, wide(name) or name, *arguments))
+    for module in (batched, level1):  # they give the library more than numbers: arrays of them, or a place for one
+        monkeypatch.setattr(module, "INT32_MAX", 0)
+
+
+def _row(each: Case, dtype: str, way: dict[str, Any], functions: tuple[str | None, ...], covering: bool) -> Any:
     label = "-".join([each.name, dtype, *(f"{name}={value}" for name, value in way.items())])
     marks = [pytest.mark.covers(*functions)] if covering else []
     return pytest.param(each, dtype, way, functions, id=label, marks=marks)

@@ -91,14 +91,14 @@ def index_names(stem: str) -> Any:
 
 @case(index_names("amax"), ALL, where=WHERE)
 def iamax(desk: Desk, where: str) -> None:
-    x, out = apart(desk), desk.out(where, "int32")
+    x, out = apart(desk), desk.out(where, desk.index)
     given = cublas.iamax(desk.handle, x.at, out=out and out.at)
     desk.check_number(given, out, int(np.argmax(x.size)) + 1, 0)
 
 
 @case(index_names("amin"), ALL, where=WHERE)
 def iamin(desk: Desk, where: str) -> None:
-    x, out = apart(desk), desk.out(where, "int32")
+    x, out = apart(desk), desk.out(where, desk.index)
     given = cublas.iamin(desk.handle, x.at, out=out and out.at)
     desk.check_number(given, out, int(np.argmin(x.size)) + 1, 0)
 

@@ -150,6 +150,7 @@ class ColumnMajor:
         else:
             codes = [getattr(c, each) for each in TYPE_NAMES if hasattr(c, each)]
             c.dtype = numpy_dtype(codes[0]) if codes else np.dtype(np.uint8)
+        c.index = np.int64 if name.endswith("_64") else np.int32
         c.real = np.zeros(0, c.dtype).real.dtype
         c.factor = c.real if letter in ("Cs", "Zd") else c.dtype
         c.stem = stem
@@ -252,10 +253,10 @@ class HostArena:
 
 
 def documented(package: Any, pattern: str) -> set[str]:
-    """The C functions that docstrings of a package's classes, functions and methods name."""
+    """The C functions that docstrings of a package's modules, classes, functions and methods name."""
     found: set[str] = set()
     for path in Path(package.__path__[0]).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
                 found.update(re.findall(pattern, ast.get_docstring(node) or ""))
     return found

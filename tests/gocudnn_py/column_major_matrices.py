@@ -27,12 +27,12 @@ from tests.gocudnn_py.column_major import (
 from tests.gocudnn_py.column_major_vectors import gemv, onto
 
 
-@does("gemm", "gemm3m", "GemmEx")
+@does("gemm", "gemm3m", "GemmEx", "gemmEx", "gemm3mEx")
 def gemm(library: ColumnMajor, c: SimpleNamespace) -> None:
     types = [c.dtype] * 4
-    if c.stem == "GemmEx":
+    if c.stem.endswith("Ex"):
         types = [numpy_dtype(code) for code in (c.Atype, c.Btype, c.Ctype)]
-        types.append(scale_dtype(c.computeType, types[2]))
+        types.append(scale_dtype(c.computeType, types[2]) if c.stem == "GemmEx" else c.dtype)
     product(library, c, types, [c.A, c.B, c.C])
 
 
@@ -83,16 +83,15 @@ def gemm_grouped(library: ColumnMajor, c: SimpleNamespace) -> None:
     for group in range(c.group_count):
         size = types[3].itemsize
         one = SimpleNamespace(
-            **{
-                name: int(of(f"{name}_array", group))
-                for name in ("transa", "transb", "m", "n", "k", "lda", "ldb", "ldc")
-            },
+            **{name: int(of(f"{name}_array", group)) for name in ("transa", "transb")},
+            **{name: int(of(f"{name}_array", group, c.index)) for name in ("m", "n", "k", "lda", "ldb", "ldc")},
             alpha=c.alpha_array[group * size : (group + 1) * size],
             beta=c.beta_array[group * size : (group + 1) * size],
         )
-        for index in range(start, start + of("group_size", group)):
+        count = int(of("group_size", group, c.index))
+        for index in range(start, start + count):
             product(library, one, types, members(c, index, "A", "B", "C"))
-        start += of("group_size", group)
+        start += count
 
 
 @does("gemvBatched", "gemvStridedBatched")
@@ -112,14 +111,24 @@ def symm(library: ColumnMajor, c: SimpleNamespace) -> None:
     onto(library, c, a @ b if left else b @ a, matrix(c.C, c.dtype, c.m, c.n, c.ldc))
 
 
-@does("syrk", "herk", "syr2k", "her2k", "syrkx", "herkx")
+@does("Uint8gemmBias")
+def bytes_with_offsets(library: ColumnMajor, c: SimpleNamespace) -> None:
+    a, b = matrix(c.A, c.dtype, c.m, c.k, c.lda), matrix(c.B, c.dtype, c.k, c.n, c.ldb)
+    sums = (wide(a) - c.A_bias) @ (wide(b) - c.B_bias) + c.C_bias
+    put(matrix(c.C, c.dtype, c.m, c.n, c.ldc), np.clip(np.floor(sums * c.C_mult / 2**c.C_shift + 0.5), 0, 255))
+
+
+ONE_FACTOR = ("syrk", "syrkEx", "syrk3mEx", "herk", "herkEx", "herk3mEx")
+
+
+@does(*ONE_FACTOR, "syr2k", "her2k", "syrkx", "herkx")
 def syrk(library: ColumnMajor, c: SimpleNamespace) -> None:
     hermitian = c.stem[0] == "h"
     assert c.trans in ((0, 2) if hermitian else (0, 1))
     shape = (c.k, c.n) if c.trans else (c.n, c.k)
     a = turned(matrix(c.A, c.dtype, *shape, c.lda), c.trans)
     b = turned(matrix(c.B, c.dtype, *shape, c.ldb), c.trans) if hasattr(c, "B") else a
-    alpha = library.scalar(c.alpha, c.real if c.stem == "herk" else c.dtype)
+    alpha = library.scalar(c.alpha, c.real if hermitian and c.stem in ONE_FACTOR else c.dtype)
     beta = library.scalar(c.beta, c.real if hermitian else c.dtype)
     update = alpha * (a @ (b.conj().T if hermitian else b.T))
     if c.stem.endswith("2k"):

@@ -53,7 +53,7 @@ def nrm2(library: ColumnMajor, c: SimpleNamespace) -> None:
     put(view(c.result, c.real, (1,), (1,)), np.sqrt(np.sum(np.abs(wide(x_of(c))) ** 2)))
 
 
-@does("asum")
+@does("asum", "AsumEx")
 def asum(library: ColumnMajor, c: SimpleNamespace) -> None:
     put(view(c.result, c.real, (1,), (1,)), magnitude(x_of(c)).sum())
 
@@ -61,7 +61,7 @@ def asum(library: ColumnMajor, c: SimpleNamespace) -> None:
 @does("amax", "IamaxEx", "amin", "IaminEx")
 def amax(library: ColumnMajor, c: SimpleNamespace) -> None:
     pick = np.argmax if "amax" in c.stem else np.argmin
-    view(c.result, np.int32, (1,), (1,))[0] = pick(magnitude(x_of(c))) + 1
+    view(c.result, c.index, (1,), (1,))[0] = pick(magnitude(x_of(c))) + 1
 
 
 @does("scal", "ScalEx")
@@ -196,11 +196,14 @@ def trmv(library: ColumnMajor, c: SimpleNamespace) -> None:
     put(x_of(c), np.linalg.solve(a, wide(x_of(c))) if c.stem[2] == "s" else a @ wide(x_of(c)))
 
 
-@does("SetVectorAsync", "GetVectorAsync", "SetMatrixAsync", "GetMatrixAsync")
+TRANSFERS = [f"{way}{what}{when}" for way in ("Set", "Get") for what in ("Vector", "Matrix") for when in ("Async", "")]
+
+
+@does(*TRANSFERS)
 def transfer(library: ColumnMajor, c: SimpleNamespace) -> None:
     raw = np.dtype((np.void, c.elemSize))
     if "Vector" in c.stem:
-        source, target = (c.hostPtr, c.devicePtr) if c.stem.startswith("Set") else (c.devicePtr, c.hostPtr)
+        source, target = (value for name, value in vars(c).items() if name in ("x", "y", "hostPtr", "devicePtr"))
         vector(target, raw, c.n, c.incy)[...] = vector(source, raw, c.n, c.incx)
     else:
         matrix(c.B, raw, c.rows, c.cols, c.ldb)[...] = matrix(c.A, raw, c.rows, c.cols, c.lda)

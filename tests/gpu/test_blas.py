@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from gocudnn_py import cublas, cublaslt
+from gocudnn_py._abi.cublaslt import MatmulHeuristicResult
 from gocudnn_py.cublaslt import MatmulAlgoCapAttributes, MatmulAlgoConfigAttributes
-from gocudnn_py.cuda import DeviceBuffer, capture
+from gocudnn_py.cuda import DeviceBuffer, Stream, capture
 from gocudnn_py.errors import CublasError, UnusableResource
 from gocudnn_py.matrix import Matrix, Vector
 
@@ -131,6 +133,14 @@ def test_settings(backend: CudaBackend, handle: cublas.Handle) -> None:
     assert handle.pointer_mode is cublas.PointerMode.HOST
 
 
+@pytest.mark.covers("cublasGetStream_v2", "cublasSetStream_v2")
+def test_the_library_is_told_of_another_stream(backend: CudaBackend, handle: cublas.Handle) -> None:
+    assert handle.library_stream == backend.stream.handle
+    other = Stream(backend.device)
+    handle.use(other)
+    assert handle.library_stream == other.handle != backend.stream.handle
+
+
 @pytest.mark.covers("cublasCreate_v2", "cublasDestroy_v2", "cublasLtCreate", "cublasLtDestroy")
 def test_handles_are_given_back(backend: CudaBackend) -> None:
     x = Vector(DeviceBuffer(backend.stream, 64, zeroed=True), 16)
@@ -217,6 +227,23 @@ def test_every_candidate_gives_the_product(backend: CudaBackend, light: cublaslt
         c.place.fill(0xFF)
         run(backend.stream)
         check(c, right, size)
+
+
+@pytest.mark.covers("cublasLtMatmulAlgoGetHeuristicForStream", "cublasLtMatmulAlgoCheckForStream")
+def test_an_algorithm_for_a_stream(backend: CudaBackend, light: cublaslt.Handle) -> None:
+    run, c, right, size = product(backend, light)
+    lib: Any = light.lib
+    (found, checked), count = (MatmulHeuristicResult() for _ in range(2)), ctypes.c_int()
+    with run.problem.preference(2**25) as preference:
+        told, stream = run.problem.handles, backend.stream.handle
+        answer = 1, ctypes.byref(found), ctypes.byref(count)
+        lib.cublasLtMatmulAlgoGetHeuristicForStream(light.enter(), *told, preference.handle, *answer, stream)
+    places = ctypes.byref(found.algo), ctypes.byref(checked)
+    lib.cublasLtMatmulAlgoCheckForStream(light.enter(), *told, *places, stream)
+    assert (count.value, checked.workspaceSize) == (1, found.workspaceSize)
+    run.use(cublaslt.Algorithm(found.algo, found.workspaceSize))
+    run(backend.stream)
+    check(c, right, size)
 
 
 @pytest.mark.covers(

@@ -8,9 +8,10 @@ import pytest
 
 from gocudnn_py import cublas, cublaslt
 from gocudnn_py._abi.cublas import Status
+from gocudnn_py.cublas.names import wide
 from gocudnn_py.cuda import DeviceBuffer
 from gocudnn_py.errors import CublasError
-from tests.gocudnn_py.blas_cases import Array, Case, Desk, rows, rows_of
+from tests.gocudnn_py.blas_cases import Array, Case, Desk, rows, rows_of, take_wide_forms
 from tests.gocudnn_py.blas_lt import LT_CASES
 
 if TYPE_CHECKING:
@@ -51,6 +52,19 @@ def card(backend: CudaBackend) -> Card:
 @pytest.mark.parametrize(("case", "dtype", "way", "functions"), rows(covering=True))
 def test_cublas(case: Case, dtype: str, way: dict[str, Any], functions: tuple[str, ...], card: Card) -> None:
     case.run(Desk(card, dtype), **way)
+
+
+@pytest.mark.parametrize(("case", "dtype", "way", "functions"), rows(covering=True, form=wide))
+def test_cublas_in_64_bits(
+    case: Case,
+    dtype: str,
+    way: dict[str, Any],
+    functions: tuple[str, ...],
+    card: Card,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take_wide_forms(monkeypatch)
+    case.run(Desk(card, dtype, "int64"), **way)
 
 
 @pytest.mark.parametrize(("case", "dtype", "way", "functions"), rows_of(LT_CASES, True))
