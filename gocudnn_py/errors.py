@@ -20,6 +20,7 @@ GocudnnError
     ├── CurandError      cuRAND
     ├── NvjpegError      nvJPEG
     ├── NppError         NPP; what it only warns of is a NppWarning
+    ├── NcclError        NCCL
     └── CudaError        the CUDA driver
 
 Misuse that is seen before a library is asked is a ValueError or TypeError.
@@ -151,6 +152,10 @@ class NppWarning(UserWarning):
     """NPP did what it was asked, and says what is odd about it."""
 
 
+class NcclError(StatusError):
+    """NCCL answered with an error."""
+
+
 class CudaError(StatusError):
     """The CUDA driver answered with an error."""
 
@@ -184,6 +189,6 @@ def cudnn_error(function: str, status: int, name: str, library_message: str = ""
 
 def install_command(major: int | None = None, what: str = "") -> str:
     """The pip command for one CUDA major, or for both when it is not known which, that brings a library."""
-    more = "-all" if what.startswith(("curand", "nvjpeg", "npp")) else ""
+    more = "-all" if what.startswith(("curand", "nvjpeg", "npp")) else "-nccl" if what.startswith("nccl") else ""
     commands = {number: f"pip install 'gocunets[cu{number}{more}]'" for number in (12, 13)}
     return commands.get(major or 0, f"{commands[13]} (CUDA 13) or {commands[12]} (CUDA 12)")

@@ -16,7 +16,8 @@ from gocudnn_py.errors import GocudnnError, install_command
 from gocudnn_py.finding import check_driver, cuda_major, find, installed
 from gocudnn_py.library import Library, load
 
-PACKAGES = ("cuda-python", "cuda-bindings", "cuda-core", "cuda-pathfinder", "ml-dtypes", "numpy")
+PACKAGES = ("cuda-python", "cuda-bindings", "cuda-core", "cuda-pathfinder", "ml-dtypes", "numpy", "nccl4py")
+UNNEEDED = ("cuda-python", "nccl4py")  # the first only brings others; a network on one GPU needs no second
 
 
 class Line(NamedTuple):
@@ -32,11 +33,12 @@ def findings() -> Iterator[Line]:
     yield Line("Python", f"{platform.python_version()} on {platform.platform()}")
     yield from _driver()
     yield from _packages()
-    yield from _nvrtc()
+    yield from _file("NVRTC", "nvrtc")
     for name in ("cudnn", "cublas", "cublaslt"):
         yield from _library(name)
     for name in ("curand", "nvjpeg", "npp"):  # a network needs none of them
         yield from (line._replace(good=True) for line in _library(name))
+    yield from (line._replace(good=True) for line in _file("NCCL", "nccl"))
 
 
 def _driver() -> Iterator[Line]:
@@ -61,16 +63,17 @@ def _driver() -> Iterator[Line]:
 def _packages() -> Iterator[Line]:
     for package in PACKAGES:
         version = installed(package)
-        yield Line(package, version or "not installed", good=version is not None or package == "cuda-python")
+        yield Line(package, version or "not installed", good=version is not None or package in UNNEEDED)
 
 
-def _nvrtc() -> Iterator[Line]:
+def _file(title: str, name: str) -> Iterator[Line]:
+    """A library that is only looked for."""
     try:
-        place = find("nvrtc")
+        place = find(name)
     except GocudnnError as error:
-        yield Line("NVRTC", str(error), good=False)
+        yield Line(title, str(error), good=False)
     else:
-        yield Line("NVRTC", f"{place.path} ({place.source})")
+        yield Line(title, f"{place.path} ({place.source})")
 
 
 def _library(name: str) -> Iterator[Line]:

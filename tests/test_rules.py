@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import itertools
 import os
 import subprocess
 import sys
@@ -280,10 +281,10 @@ def project() -> dict[str, Any]:
 
 def test_the_extras(project: dict[str, Any]) -> None:
     extras = project["optional-dependencies"]
-    toolkits = {"cu12", "cu13", "cu12-all", "cu13-all", "sysctk12", "sysctk13"}
+    toolkits = {"cu12", "cu13", "cu12-all", "cu13-all", "cu12-nccl", "cu13-nccl", "sysctk12", "sysctk13"}
     assert set(extras) == {*toolkits, "data", "test", "docs", "dev"}
-    for major in (12, 13):
-        more = extras[f"cu{major}-all"]
+    for major, beyond in itertools.product((12, 13), ("all", "nccl")):
+        more = extras[f"cu{major}-{beyond}"]
         assert more[0] == f"gocunets[cu{major}]"
         assert [each for each in more if f"cu{25 - major}" in each] == []
     for name, major in (("cu12", 12), ("cu13", 13), ("sysctk12", 12), ("sysctk13", 13)):

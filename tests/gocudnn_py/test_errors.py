@@ -51,6 +51,13 @@ def test_a_missing_library_says_how_to_install_it(major: int | None, command: st
     assert str(error) == f"cuDNN was not found: nothing there\nTo install it: {command}"
 
 
+@pytest.mark.parametrize(
+    ("library", "extra"), [("cublas", "cu13"), ("nppc", "cu13-all"), ("curand", "cu13-all"), ("nccl", "cu13-nccl")]
+)
+def test_a_missing_library_names_the_extra_that_has_it(library: str, extra: str) -> None:
+    assert str(errors.LibraryNotFound(library, "why", 13)).endswith(f"pip install 'gocunets[{extra}]'")
+
+
 def test_the_tree_is_drawn_in_the_module() -> None:
     classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__]
     for kind in classes:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from gocudnn_py import driver, report
+from gocudnn_py.errors import LibraryNotFound
+from gocudnn_py.finding import Place
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,6 +52,22 @@ def test_no_gpu_that_this_process_may_see(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(driver, "version", lambda: (13, 0))
     monkeypatch.setattr(driver, "gpus", list)
     assert report.Line("GPU", "none visible to this process", good=False) in list(report.findings())
+
+
+def test_nccl_is_named_and_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(name: str) -> Place:
+        if name == "nccl":
+            raise LibraryNotFound(name, "it is in no wheel", 13)
+        return Place(f"/lib/lib{name}.so", "system")
+
+    monkeypatch.setattr(report, "find", find)
+    monkeypatch.setattr(report, "installed", lambda package: None)
+    lines = {line.subject: line for line in report.findings()}
+    assert "pip install 'gocunets[cu13-nccl]'" in lines["NCCL"].text
+    assert (lines["NCCL"].good, lines["nccl4py"].good, lines["numpy"].good) == (True, True, False)
+    assert lines["NVRTC"].text == "/lib/libnvrtc.so (system)"
+    monkeypatch.setattr(report, "find", lambda name: Place(f"/lib/lib{name}.so", "system"))
+    assert report.Line("NCCL", "/lib/libnccl.so (system)") in list(report.findings())
 
 
 def test_with_nothing_installed() -> None:
