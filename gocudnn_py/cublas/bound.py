@@ -38,9 +38,10 @@ class BoundCall:
     def __call__(self) -> None:
         """Make the call. Raises CublasError, UnusableResource when the handle is closed."""
         handle = self._handle
-        if not handle.ready(self._stream, self._mode):
+        records = getattr(handle.stream, "capturing", False)
+        if not handle.ready(self._stream, self._mode) or records:
             used_on(handle.stream, self._places)
-            self._stream = handle.stream
+            self._stream = None if records else handle.stream  # a recording is soon over
         status = self._function(*self._arguments)
         if status:
             handle.lib.fail(self.name, status)

@@ -81,10 +81,10 @@ class Handle(Settings, Resource):
         """Call a function, in its 64-bit form when a number does not fit an int. Raises ValueError, CublasError."""
         takes_handle, numbers = int32s(name)
         counts = numbers(arguments)
-        most = max(max(counts), -min(counts))
-        if most > INT32_MAX:
+        if max(counts) > INT32_MAX or min(counts) < -INT32_MAX:
             form = wide(name)
             if form is None:
+                most = max(counts, key=abs)
                 raise ValueError(f"{name} takes numbers to {INT32_MAX}, not {most}, and has no 64-bit form")
             name = form
         if self._noted is not None:

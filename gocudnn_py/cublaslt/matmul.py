@@ -65,9 +65,9 @@ class Matmul:
 
     def __call__(self, stream: Any) -> None:
         """Run on a stream (cublasLtMatmul)."""
-        if stream is not self._stream:
-            # A recording is soon over, and would hold what it recorded.
-            self._stream = None if getattr(stream, "capturing", False) else stream
+        records = getattr(stream, "capturing", False)
+        if stream is not self._stream or records:
+            self._stream = None if records else stream  # a recording is soon over, and would hold what it recorded
             used_on(stream, self._places)
         self.launch(stream, self.algorithm, self.problem.addend.address, self.problem.c.address)
 

@@ -24,16 +24,15 @@ def copy(stream: Stream, target: Memory, source: Memory, nbytes: int, *, at: int
     Raises ValueError when they do not lie inside (cuMemcpyAsync, cuMemcpyPeerAsync).
     """
     to, of = _inside(target, at, nbytes), _inside(source, source_at, nbytes)
-    gpus = [place.ordinal for place in (target, source) if place.ordinal is not None]
     if not nbytes:
         return
     _check_written(target)
     stream.device.enter()
-    if len(set(gpus)) == 2:
-        contexts = [driver.context(gpu) for gpu in gpus]
-        driver.call("cuMemcpyPeerAsync", to, contexts[0], of, contexts[1], nbytes, stream.cell)
-    else:
+    there, here = target.ordinal, source.ordinal
+    if there is None or here is None or there == here:
         driver.call("cuMemcpyAsync", to, of, nbytes, stream.cell)
+    else:
+        driver.call("cuMemcpyPeerAsync", to, driver.context(there), of, driver.context(here), nbytes, stream.cell)
     stream.uses(target, source)
 
 

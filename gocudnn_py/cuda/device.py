@@ -175,7 +175,8 @@ class Device:
         drain()
 
     def memory_info(self) -> tuple[int, int]:
-        """Free and total memory in bytes (cuMemGetInfo_v2)."""
+        """Free and total memory in bytes, when what nobody holds any more was given back (cuMemGetInfo_v2)."""
+        drain()
         return driver.memory_info(self.ordinal)
 
     def __repr__(self) -> str:

@@ -45,14 +45,15 @@ class CapturedGraph(Resource):
 
         Raises ValueError on a stream that records: see `RecordingStream.embed`.
         """
+        handle = self.handle
+        if stream.capturing:
+            raise ValueError("a graph is recorded as part of another by stream.embed(recording)")
         if stream is not self._stream:
-            if stream.capturing:
-                raise ValueError("a graph is recorded as part of another by stream.embed(recording)")
             self._stream = stream
             for each in (*self.recording.held, *self._kept):
                 _note(each, stream)
         stream.device.enter()
-        driver.call("cuGraphLaunch", self.handle, stream.cell)
+        driver.call("cuGraphLaunch", handle, stream.cell)
 
     def update(self, recording: Recording) -> None:
         """Do from the next launch on what another recording of the same structure does.

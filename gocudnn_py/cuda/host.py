@@ -13,7 +13,7 @@ from gocudnn_py import driver
 from gocudnn_py.cuda.names import value_of
 from gocudnn_py.cuda.stream import Stream
 from gocudnn_py.driver import Location
-from gocudnn_py.resource import Resource
+from gocudnn_py.resource import Resource, drain
 
 if TYPE_CHECKING:
     from gocudnn_py.cuda.device import Device
@@ -47,6 +47,7 @@ class PinnedBuffer:
         if nbytes < 0:
             raise ValueError(f"a buffer of {nbytes} bytes")
         flags = PORTABLE * portable | MAPPED * mapped | WRITE_COMBINED * write_combined
+        drain()
         with driver.primary_context(device.ordinal):
             made = ctypes.c_void_p()
             driver.call("cuMemHostAlloc", ctypes.byref(made), max(1, nbytes), flags)
@@ -140,6 +141,7 @@ class ManagedBuffer(Resource):
         if nbytes < 1:
             raise ValueError(f"a buffer of {nbytes} bytes")
         made = ctypes.c_uint64()
+        drain()
         with driver.primary_context(device.ordinal):
             driver.call("cuMemAllocManaged", ctypes.byref(made), nbytes, ATTACH["global"])
         self.nbytes, self._users = nbytes, Users()

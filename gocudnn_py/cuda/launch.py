@@ -140,8 +140,10 @@ class Launch:
 
     def once(self, stream: Stream, arguments: Sequence[Any]) -> None:
         """Launch with other arguments, which nobody holds afterwards (cuLaunchKernelEx)."""
-        if stream is not self._stream:
+        if stream is not self._stream or stream.capturing:
             self._turn_to(stream)
+            if stream.capturing:  # for the kernel; of arguments of its own it has none
+                stream.uses(self)
         self.kernel.parameters.write(self._storage, arguments, stream)
         status = self._call(*self._packed)
         if status:

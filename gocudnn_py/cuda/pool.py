@@ -11,7 +11,7 @@ from gocudnn_py.cuda.memory import DeviceBuffer
 from gocudnn_py.cuda.names import value_of
 from gocudnn_py.cuda.stream import Stream
 from gocudnn_py.driver import Location
-from gocudnn_py.resource import Resource
+from gocudnn_py.resource import Resource, drain
 
 if TYPE_CHECKING:
     from gocudnn_py.cuda.device import Device
@@ -119,7 +119,8 @@ class Pool:
 
     @property
     def usage(self) -> Usage:
-        """How much is used and held (cuMemPoolGetAttribute)."""
+        """How much is used and held, when what nobody holds was given back (cuMemPoolGetAttribute)."""
+        drain()
         names = "USED_MEM_CURRENT", "USED_MEM_HIGH", "RESERVED_MEM_CURRENT", "RESERVED_MEM_HIGH"
         return Usage(*map(self.attribute, names))
 
@@ -153,6 +154,7 @@ class Pool:
         """Give back to the driver what nobody uses, down to `keep` bytes held (cuMemPoolTrimTo)."""
         if keep < 0:
             raise ValueError(f"{keep} bytes to keep")
+        drain()
         driver.call("cuMemPoolTrimTo", self.handle, keep)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from gocudnn_py.cuda import Device, Stream
 from gocudnn_py.errors import UnusableResource
 from gocudnn_py.matrix import used_on
 from gocudnn_py.nccl.binding import ID_BYTES, call, failure
-from gocudnn_py.nccl.group import hold
+from gocudnn_py.nccl.group import after_group, hold
 from gocudnn_py.nccl.span import Operand, Place, Span, apart, place, spans
 from gocudnn_py.resource import Resource, drain
 
@@ -24,22 +24,30 @@ OPS = ("sum", "prod", "max", "min", "avg")
 
 
 class Rank(Resource):
-    """NCCL's communicator, which recorded graphs hold as well: ending it would wait for them."""
+    """NCCL's communicator, which graphs that `recorded` it hold as well: ending it would wait for them."""
+
+    recorded = False
 
     def __init__(self, comm: Any, ordinal: int) -> None:
         self.comm, self._ends = comm, ["comm_destroy"]
-        super().__init__(int(comm), partial(_end, comm, self._ends), device=ordinal)
+        super().__init__(int(comm), partial(_end, comm, self._ends, ordinal))
 
     def used_on(self, stream: Stream) -> None:
         """Nothing to note: NCCL waits for what it was given."""
 
-    def end_by(self, name: str) -> None:
-        """Choose the function that ends it."""
+    def end(self, name: str) -> None:
+        """End it by a function, now, whoever else holds it; one that a graph has when nobody does."""
         self._ends[:] = [name]
+        if not self.recorded:
+            self.close()
 
 
-def _end(comm: Any, ends: Sequence[str], _: int) -> None:
-    call(ends[0], comm)
+def _end(comm: Any, ends: Sequence[str], ordinal: int, _: int) -> None:
+    def end() -> None:
+        with driver.primary_context(ordinal):
+            call(ends[0], comm)
+
+    after_group(end)
 
 
 class Communicator:
@@ -206,41 +214,52 @@ class Communicator:
         return rank
 
     def _run(self, name: str, stream: Stream, *arguments: int, on: Sequence[Span]) -> None:
-        comm, things = self._comm, [self._held, *(span.memory for span in on)]
+        held = self._rank
         stream.device.enter()
-        call(name, *arguments, comm, stream.handle)
+        call(name, *arguments, held.comm, stream.handle)
+        held.recorded = held.recorded or stream.capturing
+        things = held, *(span.memory for span in on)
         used_on(stream, things)
         hold(*things)
 
     @property
-    def _comm(self) -> Any:
-        if self._held is None:
+    def _rank(self) -> Rank:
+        held = self._held
+        if held is None:
             raise UnusableResource("this Communicator is closed")
-        _ = self._held.handle  # UnusableResource after a fork
-        return self._held.comm
+        _ = held.handle  # UnusableResource after a fork
+        return held
 
     def check(self) -> None:
         """Raise NcclError for what went wrong since a call returned, at another rank say; only `abort` is left then.
 
         (ncclCommGetAsyncError)
         """
-        status = int(call("comm_get_async_error", self._comm))
+        status = int(call("comm_get_async_error", self._rank.comm))
         if status:
             raise failure("comm_get_async_error", status)
 
     def close(self) -> None:
         """Give it back, which waits for what it was given; all ranks of a machine have to. Twice is as once.
 
-        A graph that recorded it keeps it until it is gone itself (ncclCommDestroy).
+        Within a group it waits for the group's end, and a graph that recorded it keeps it until it is gone itself
+        (ncclCommDestroy).
         """
-        self._held = None
-        drain()
+        self._end("comm_destroy")
 
     def abort(self) -> None:
-        """Give it back, and break off what it was given; any thread may, when another rank is lost (ncclCommAbort)."""
-        if self._held is not None:
-            self._held.end_by("comm_abort")
-        self.close()
+        """Give it back, and break off what it was given; any thread may, when another rank is lost.
+
+        One that a graph recorded is broken off when the graph is closed: NCCL would wait for that (ncclCommAbort).
+        """
+        self._end("comm_abort")
+
+    def _end(self, name: str) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held.end(name)
+        del held  # or a graph that is gone would not be the last to have had it
+        drain()
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from gocudnn_py.errors import NcclError
@@ -16,6 +17,7 @@ class _Open(threading.local):
     def __init__(self) -> None:
         self.depth = 0
         self.held: list[object] = []
+        self.later: list[Callable[[], object]] = []
 
 
 _open = _Open()
@@ -42,6 +44,24 @@ def group() -> Iterator[None]:
         _open.depth -= 1
         if not _open.depth:
             _open.held.clear()
+            _do_later()
+
+
+def after_group(act: Callable[[], object]) -> None:
+    """Do it, or when this thread's group has ended, to which it would belong and for which it might wait."""
+    if _open.depth:
+        _open.later.append(act)
+    else:
+        act()
+
+
+def _do_later() -> None:
+    acts, _open.later = _open.later, []
+    for act in acts:
+        try:
+            act()
+        except NcclError as error:
+            warnings.warn(f"could not release a communicator: {error}", ResourceWarning, stacklevel=3)
 
 
 def hold(*things: object) -> None:

@@ -89,6 +89,20 @@ def test_another_stream_holds_the_operands() -> None:
     assert held == places
 
 
+def test_a_recording_holds_the_operands_each_time() -> None:
+    handle, held = Unmade(), list[Any]()
+    places: list[Any] = [HostPlace(None, 16) for _ in range(3)]
+    for place in places:
+        place.used_on = None
+    product = cublas.BoundCall(handle, cublas.gemm, *(cublas.Matrix(place, 2, 2) for place in places))
+    stream: Any = SimpleNamespace(uses=lambda *buffers: held.append(buffers))
+    handle.stream = stream
+    for records in (False, False, True, True, False):
+        stream.capturing = records
+        product()
+    assert held == [tuple(places)] * 4
+
+
 X, Y = cublas.Vector(1 << 40, 8), cublas.Vector(2 << 40, 8)
 ON_THE_HOST: list[tuple[Callable[..., object], tuple[Any, ...]]] = [
     (cublas.dot, (X, Y)),

@@ -101,3 +101,14 @@ def test_choices_are_for_one_product_library_and_gpu(monkeypatch: pytest.MonkeyP
     kept.handle.gpu.name = "another GPU"
     keys.add(tuning.key(kept.matmul))
     assert len(keys) == 9  # a beta other than 0 makes no other algorithm fit
+
+
+def test_a_recording_holds_the_operands_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, held = Kept(monkeypatch), list[Any]()
+    place = SimpleNamespace(used_on=None)
+    monkeypatch.setattr(kept.matmul, "launch", lambda *arguments: None)
+    monkeypatch.setattr(kept.matmul, "_places", (place,))
+    stream = SimpleNamespace(uses=lambda *buffers: held.extend(buffers), capturing=False)
+    for stream.capturing in (False, False, True, True, False):
+        kept.matmul(stream)
+    assert held == [place] * 4

@@ -185,6 +185,14 @@ def test_a_kernel_is_replaced(fake: StandIn, graphs: Graphs, stream: Stream) -> 
     assert fake.last("cuGraphNodeSetEnabled")[1:] == (12, 0)
 
 
+def test_a_graph_is_not_launched_on_a_stream_that_records(graphs: Graphs, stream: Stream) -> None:
+    graph = CapturedGraph(Recording(1, None, 0, []))
+    graph.launch(stream)
+    stream.capturing = True
+    with pytest.raises(ValueError, match=r"stream\.embed\(recording\)"):
+        graph.launch(stream)
+
+
 def test_an_update_holds_the_old_until_it_ran(fake: StandIn, graphs: Graphs, stream: Stream) -> None:
     first, old, new = (DeviceBuffer(stream, 16) for _ in range(3))
     graph = CapturedGraph(Recording(1, None, 0, [first]))

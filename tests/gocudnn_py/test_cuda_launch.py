@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gocudnn_py.cuda import DeviceBuffer, Kernel, Parameter, Scalar, Shape, Stream
+from gocudnn_py.cuda import DeviceBuffer, Kernel, Parameter, RecordingStream, Scalar, Shape, Stream
 from gocudnn_py.cuda.parameters import Parameters
 from gocudnn_py.errors import CudaError
 from tests.gocudnn_py.cuda_standin import StandIn, make_device, make_stream, standing_in
@@ -266,3 +266,14 @@ def test_a_signature_that_is_not_the_kernels_is_refused(stream: Stream) -> None:
     core = SimpleNamespace(arguments_info=[SimpleNamespace(size=4)], handle=1)
     with pytest.raises(ValueError, match=r"takes parameters of \[4\] bytes, declared are \[8\]"):
         Kernel(stream.device, core, "k", (Scalar.pointer,))
+
+
+def test_a_recording_holds_kernels_that_are_launched_once(fake: StandIn, stream: Stream) -> None:
+    kernel, x = _kernel(stream), DeviceBuffer(stream, 64)
+    recorded = RecordingStream(stream, SimpleNamespace(stream=stream.core), [], [])
+    kernel.launch(recorded, [1], [32], [1.0, x, x, 4])
+    gone = weakref.ref(kernel)
+    del kernel
+    gc.collect()
+    assert gone() is not None
+    assert x in recorded.held

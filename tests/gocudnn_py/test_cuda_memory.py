@@ -96,6 +96,16 @@ def test_memory_that_nobody_holds_calls_no_driver_by_itself(fake: StandIn, strea
     assert fake.names()[-1] == "cuMemFreeAsync"
 
 
+def test_managed_and_pinned_memory_comes_after_what_nobody_holds(fake: StandIn, stream: Stream) -> None:
+    for make in (ManagedBuffer, PinnedBuffer):
+        DeviceBuffer(stream, 100)
+        gc.collect()
+        called = len(fake.names())
+        kept = make(stream.device, 100)
+        assert fake.names()[called] == "cuMemFreeAsync"
+        del kept
+
+
 def test_a_view_of_what_can_only_be_read(fake: StandIn, stream: Stream) -> None:
     whole = DeviceBuffer(stream, 100)
     whole.readonly = True

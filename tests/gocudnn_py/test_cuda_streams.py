@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from gocudnn_py import driver
+from gocudnn_py import driver, resource
 from gocudnn_py.cuda import DeviceBuffer, Event, Stream, callbacks, device
 from gocudnn_py.cuda.names import members, value_of
-from gocudnn_py.errors import CudaError, NotInThisVersion
+from gocudnn_py.errors import CudaError, NotInThisVersion, UnusableResource
 from tests.gocudnn_py.cuda_standin import StandIn, make_device, make_stream, standing_in
 
 
@@ -51,6 +51,15 @@ def test_a_device_is_entered_unless_its_context_is_current(monkeypatch: pytest.M
     second.enter()
     second.enter()
     assert made == [1, 1]
+
+
+def test_an_event_from_before_a_fork(monkeypatch: pytest.MonkeyPatch, fake: StandIn, stream: Stream) -> None:
+    event = Event(stream.device)
+    monkeypatch.setattr(resource, "_process", resource._Process())
+    stream.device.enter = lambda: pytest.fail("a child cannot call the driver")  # type: ignore[method-assign]
+    for act in (event.record, event.hold):
+        with pytest.raises(UnusableResource, match="created before a fork"):
+            act(stream)
 
 
 def test_waiting_for_values(fake: StandIn, stream: Stream) -> None:

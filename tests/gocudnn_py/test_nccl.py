@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,6 +73,8 @@ class Nccl:
             answer = self.answers.get(name)
             if isinstance(answer, Exception):
                 raise answer
+            if callable(answer):
+                return answer(*arguments)
             if name == "comm_init_all":
                 return [Comm(next(self._numbers)) for _ in range(arguments[0])]
             return Comm(next(self._numbers)) if name == "comm_init_rank" else answer
@@ -428,6 +431,20 @@ def test_a_group_holds_what_its_calls_work_on(comm: Communicator, stream: Stream
     assert nccl.names == ["group_start", "send", "group_start", "recv", "group_end", "group_end"]
 
 
+def test_a_communicator_does_not_end_within_a_group(comm: Communicator, stream: Stream, nccl: Nccl) -> None:
+    dropped = Communicator(stream, 3, 2, ID)
+    nccl.calls.clear()
+    with group():
+        comm.send(stream, buffer(stream), 0)
+        del dropped
+        DeviceBuffer(stream, 4)  # which gives back what nobody holds
+        comm.close()
+    assert nccl.names == ["group_start", "send", "group_end", "comm_destroy", "comm_destroy"]
+    nccl.answers["comm_destroy"] = NCCLError(2)
+    with pytest.warns(ResourceWarning, match="could not release a communicator: ncclCommDestroy"), group():
+        Communicator(stream, 3, 1, ID).close()
+
+
 def test_outside_of_groups_nothing_is_held(comm: Communicator, stream: Stream) -> None:
     array = Foreign("<f4", (6,))
     gone = weakref.ref(array)
@@ -516,6 +533,31 @@ def test_aborting(comm: Communicator, nccl: Nccl) -> None:
     assert nccl.calls == [("comm_abort", COMM)]
 
 
+def test_a_call_that_fails_is_aborted_at_once(comm: Communicator, stream: Stream, nccl: Nccl) -> None:
+    nccl.answers["all_reduce"] = NCCLError(6)
+    with pytest.raises(NcclError) as caught, comm:
+        comm.all_reduce(stream, buffer(stream), dtype="float32")
+    assert (nccl.names, caught.value.function) == (["all_reduce", "comm_abort"], "ncclAllReduce")
+
+
+def test_another_thread_aborts_a_call_that_waits(comm: Communicator, stream: Stream, nccl: Nccl) -> None:
+    inside, aborted = threading.Event(), threading.Event()
+
+    def wait(*arguments: Any) -> int:
+        inside.set()
+        assert aborted.wait(60)
+        return 0
+
+    nccl.answers |= {"all_reduce": wait, "comm_abort": lambda *arguments: aborted.set()}
+    reducing = threading.Thread(target=lambda: comm.all_reduce(stream, buffer(stream), dtype="float32"))
+    reducing.start()
+    assert inside.wait(60)
+    comm.abort()
+    reducing.join(60)
+    assert not reducing.is_alive()
+    assert nccl.names == ["all_reduce", "comm_abort"]
+
+
 def test_what_nobody_holds_is_given_back(stream: Stream, nccl: Nccl) -> None:
     with capturing():
         Communicator(stream, 1, 0, ID)
@@ -542,14 +584,15 @@ def test_a_communicator_from_before_a_fork(
     assert nccl.calls == []
 
 
-def test_a_recorded_graph_keeps_a_closed_communicator(comm: Communicator, stream: Stream, nccl: Nccl) -> None:
+@pytest.mark.parametrize("end", ["destroy", "abort"])
+def test_a_recorded_graph_keeps_a_closed_communicator(end: str, comm: Communicator, stream: Stream, nccl: Nccl) -> None:
     recorded = recording(stream)
     comm.all_reduce(recorded, buffer(stream), dtype="f4")
-    comm.close()
+    (comm.close if end == "destroy" else comm.abort)()
     assert nccl.names == ["all_reduce"]
     recorded.held.clear()
     comm.close()
-    assert nccl.names == ["all_reduce", "comm_destroy"]
+    assert nccl.names == ["all_reduce", f"comm_{end}"]
 
 
 def test_an_end_that_fails_is_a_warning(comm: Communicator, nccl: Nccl) -> None:

@@ -62,9 +62,9 @@ class NativeGraph(Resource):
 
         Raises ValueError on a stream that records.
         """
+        if stream.capturing:
+            raise ValueError("a CUDA graph is not launched on a stream that records: record the run of the plan")
         if stream is not self._stream:
-            if stream.capturing:
-                raise ValueError("a CUDA graph is not launched on a stream that records: record the run of the plan")
             self._stream = stream
             for buffer in self._run[0].buffers:
                 note = getattr(buffer, "used_on", None)  # an address has none
