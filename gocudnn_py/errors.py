@@ -7,7 +7,6 @@ GocudnnError
 ├── NoDevice             no NVIDIA driver, or no GPU
 ├── OutOfMemory          a GPU has not the memory that was asked for: .asked .free .total
 ├── UnusableResource     an object that is closed, or was made before a fork
-├── CompilerError        NVRTC or nvJitLink refuses its input: .log (in gocudnn_py.cuda)
 ├── GraphRefused         cuDNN refuses an operation of a graph, or has no engine for it: .operation .reasons
 └── StatusError          what a library answered: .function .status .name .library_message
     ├── CudnnError
@@ -21,7 +20,8 @@ GocudnnError
     ├── NvjpegError      nvJPEG
     ├── NppError         NPP; what it only warns of is a NppWarning
     ├── NcclError        NCCL
-    └── CudaError        the CUDA driver
+    ├── CudaError        the CUDA driver
+    └── CompilerError    NVRTC or nvJitLink refuses its input: .log
 
 Misuse that is seen before a library is asked is a ValueError or TypeError.
 """
@@ -154,6 +154,15 @@ class NppWarning(UserWarning):
 
 class NcclError(StatusError):
     """NCCL answered with an error."""
+
+
+class CompilerError(StatusError):
+    """NVRTC or nvJitLink refuses what it was given; `log` is all that it says about it."""
+
+    @property
+    def log(self) -> str:
+        """The compiler's messages."""
+        return self.library_message
 
 
 class CudaError(StatusError):

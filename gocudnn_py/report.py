@@ -63,7 +63,8 @@ def _driver() -> Iterator[Line]:
 def _packages() -> Iterator[Line]:
     for package in PACKAGES:
         version = installed(package)
-        yield Line(package, version or "not installed", good=version is not None or package in UNNEEDED)
+        absent = f"not installed: {install_command(cuda_major(), package)}" if package == "nccl4py" else "not installed"
+        yield Line(package, version or absent, good=version is not None or package in UNNEEDED)
 
 
 def _file(title: str, name: str) -> Iterator[Line]:

@@ -31,6 +31,7 @@ LIBRARIES = {
     "nvjpeg": "nvJPEG",
     "npp": "NPP",
 }
+WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 C_NAME = re.compile(r"\b(?:cudnn|cublas|curand|nvjpeg|nppi?)[A-Z]\w+")
 
 NOTHING = "returns nothing that can be checked"
@@ -118,10 +119,16 @@ def named() -> Iterator[tuple[str, str]]:
     for function in functions():
         narrow = function.removesuffix("_64")
         if narrow in found:
-            places = found[narrow]
-            yield function, f"`{min(places, key=lambda place: ('._' in place, places.index(place)))}`"
+            yield function, f"`{min(found[narrow], key=lambda place: _strangeness(narrow, place))}`"
         elif narrow in own:
             yield function, f'`library.load("{own[narrow]}").{function}`'
+
+
+def _strangeness(function: str, place: str) -> tuple[bool, bool, int]:
+    """Least for the Python name to look for a function at: a public one, of its library, that shares its words."""
+    library, *_ = words = [word.lower() for word in WORD.findall(function)]
+    known = [word.lower() for word in WORD.findall(place)]
+    return "._" in place, known[0] != library, -sum(word in known for word in words)
 
 
 def _own_names() -> Iterator[tuple[str, str]]:

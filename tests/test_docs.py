@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+GPU_BLOCK = re.compile(r"^```py\n(.*?)^```", re.MULTILINE | re.DOTALL)  # these would need a GPU to run
 EXAMPLES = {
     "train_mnist.py": ["--data", "digits", "--epochs", "1"],
     "step_by_step.py": [],
@@ -41,6 +43,18 @@ def test_every_example_is_run_and_short() -> None:
     assert scripts.keys() == EXAMPLES.keys()
     both = [*scripts.values(), *(ROOT / "examples" / "bindings").glob("*.py")]  # these run on a GPU
     assert all(len(path.read_text().splitlines()) <= 80 for path in both)
+
+
+def test_every_example_of_the_bindings_is_on_their_page() -> None:
+    named = re.findall(r"\]\(\.\./examples/bindings/(\w+\.py)\)", (ROOT / "docs" / "bindings.md").read_text())
+    assert sorted(named) == sorted(path.name for path in (ROOT / "examples" / "bindings").glob("*.py"))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if GPU_BLOCK.search(page.read_text())], ids=lambda p: p.name)
+def test_blocks_for_a_gpu_import_what_is_there(page: Path) -> None:
+    for node in ast.walk(ast.parse("\n".join(GPU_BLOCK.findall(page.read_text())))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            exec(ast.unparse(node), {})
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

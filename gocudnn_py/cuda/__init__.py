@@ -21,7 +21,7 @@ from .parameters import Parameter, Scalar
 from .pitched import PitchedBuffer, pitched_like
 from .pointers import PointerInfo, pointer_info, require_device_pointer
 from .pool import Pool, Usage
-from .program import Code, CompilerError, compile_source
+from .program import Code, compile_source
 from .recording import SET_CONDITIONAL, Condition, Recording, RecordingStream, record
 from .stream import Stream
 from .worker import Worker
@@ -33,7 +33,6 @@ __all__ = [
     "Box",
     "CapturedGraph",
     "Code",
-    "CompilerError",
     "Condition",
     "Device",
     "DeviceBuffer",

@@ -106,6 +106,13 @@ class CapturedGraph(Resource):
             launch.used_on(self._stream)
         self._kept.append(launch)
 
+    def close(self) -> None:
+        """Destroy it, and let go of what it holds (cuGraphExecDestroy)."""
+        super().close()
+        self._kept, self._past = [], []
+        for name in ("recording", "_made_of"):
+            vars(self).pop(name, None)
+
     def enable(self, node: int, on: bool = True) -> None:
         """Let a kernel, copy or fill, counted as in `recording.nodes` at first, run or not (cuGraphNodeSetEnabled)."""
         driver.call("cuGraphNodeSetEnabled", self.handle, self._made_of.nodes[node].handle, int(on))

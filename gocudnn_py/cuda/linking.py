@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from gocudnn_py.cuda.program import ARCHITECTURE, Code, CompilerError, kept
-from gocudnn_py.errors import LibraryNotFound
+from gocudnn_py.cuda.program import ARCHITECTURE, Code, kept
+from gocudnn_py.errors import CompilerError, LibraryNotFound
 
 INPUTS = {"cubin": "CUBIN", "ptx": "PTX", "ltoir": "LTOIR"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gocudnn_py import disk
-from gocudnn_py.errors import LibraryNotFound, StatusError
+from gocudnn_py.errors import CompilerError, LibraryNotFound
 
 Kind = Literal["cubin", "ptx", "ltoir"]
 GETTERS = {"cubin": "nvrtcGetCUBIN", "ptx": "nvrtcGetPTX", "ltoir": "nvrtcGetLTOIR"}
@@ -18,15 +18,6 @@ ARCHITECTURE = re.compile(r"sm_\d+[af]?")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"\n]+)"|<([^>\n]+)>|(\w+))', re.MULTILINE)
 READS_FILES = ("-I", "-include", "--include-path", "--pre-include")
 FORMAT = "1"  # of what is kept on disk
-
-
-class CompilerError(StatusError):
-    """NVRTC or nvJitLink refuses what it was given; `log` is all that it says about it."""
-
-    @property
-    def log(self) -> str:
-        """The compiler's messages."""
-        return self.library_message
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ from gocudnn_py.cudnn.gnn_attention import GraphAttention as GraphAttention
 from gocudnn_py.cudnn.gnn_attention import GraphAttentionV2 as GraphAttentionV2
 from gocudnn_py.cudnn.handle import Handle as Handle
 from gocudnn_py.cudnn.handle import current_handle as current_handle
+from gocudnn_py.cudnn.log import log_to_logging as log_to_logging
 from gocudnn_py.cudnn.lrn import LrnDescriptor as LrnDescriptor
 from gocudnn_py.cudnn.normalization import Normalization as Normalization
 from gocudnn_py.cudnn.optensor import OpTensorDescriptor as OpTensorDescriptor

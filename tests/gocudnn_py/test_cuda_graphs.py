@@ -13,7 +13,7 @@ import pytest
 from gocudnn_py import resource
 from gocudnn_py.cuda import CapturedGraph, DeviceBuffer, Recording, RecordingStream, Shape, Stream
 from gocudnn_py.cuda.launch import Launch
-from gocudnn_py.errors import CudaError
+from gocudnn_py.errors import CudaError, UnusableResource
 from tests.gocudnn_py.cuda_standin import StandIn, make_device, make_stream, standing_in
 
 pytest.importorskip("cuda.bindings", reason="cuda-bindings is missing: pip install 'gocunets[cu13]'")
@@ -190,6 +190,19 @@ def test_a_graph_is_not_launched_on_a_stream_that_records(graphs: Graphs, stream
     graph.launch(stream)
     stream.capturing = True
     with pytest.raises(ValueError, match=r"stream\.embed\(recording\)"):
+        graph.launch(stream)
+
+
+def test_a_closed_graph_holds_nothing(fake: StandIn, graphs: Graphs, stream: Stream) -> None:
+    graph = CapturedGraph(Recording(1, None, 0, [DeviceBuffer(stream, 16)]))
+    graph.launch(stream)
+    with resource.capturing():
+        graph.close()
+        gc.collect()
+        assert "cuMemFreeAsync" not in fake.names()  # nor is the graph gone yet
+    graph.close()
+    assert fake.names("cuStreamWaitEvent")[-3:] == ["cuGraphExecDestroy", "cuGraphDestroy", "cuMemFreeAsync"]
+    with pytest.raises(UnusableResource):
         graph.launch(stream)
 
 

@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip("cuda.core", reason="cuda-core is missing: pip install 'gocunets[cu13]'")
 
-from gocudnn_py.cuda import Code, CompilerError, Module, compile_source, link, program
+from gocudnn_py.cuda import Code, Module, compile_source, link, program
 from gocudnn_py.cuda import linking as linking_module
 from gocudnn_py.cuda.program import included_files, kept, with_defines
-from gocudnn_py.errors import LibraryNotFound
+from gocudnn_py.errors import CompilerError, LibraryNotFound
 from tests.gocudnn_py.cuda_standin import make_device
 
 ARCHITECTURES = ["sm_75", "sm_80", "sm_90", "sm_100"]
