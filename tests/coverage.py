@@ -21,16 +21,11 @@ from pathlib import Path
 
 import pytest
 
+from gocudnn_py._abi.writing import TITLES
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "coverage.md"
-LIBRARIES = {
-    "cudnn": "cuDNN",
-    "cublas": "cuBLAS",
-    "cublaslt": "cuBLASLt",
-    "curand": "cuRAND",
-    "nvjpeg": "nvJPEG",
-    "npp": "NPP",
-}
+LIBRARIES = {module: title for module, title in TITLES.items() if module != "cuda"}
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 C_NAME = re.compile(r"\b(?:cudnn|cublas|curand|nvjpeg|nppi?)[A-Z]\w+")
 
