@@ -41,7 +41,7 @@ def _named(stem: str) -> str | None:
 
 @functools.cache
 def int32s(name: str) -> tuple[bool, Callable[[tuple[Any, ...]], tuple[int, ...]]]:
-    """Whether a function takes the handle, and what picks, of the arguments after it, the C ints: they may be short."""
+    """Whether a function takes the handle, and what picks C's ints of the arguments after it: they may be too short."""
     row = FUNCTIONS[name]
     first = int(row.names[0] == "handle")
     positions = [index for index, kind in enumerate(row.arguments[first:]) if kind is Int]

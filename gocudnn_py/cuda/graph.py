@@ -35,10 +35,21 @@ class CapturedGraph(Resource):
             made = ctypes.c_void_p()
             driver.call("cuGraphInstantiateWithFlags", ctypes.byref(made), recording.handle, 0)
         super().__init__(made.value or 0, _destroy, self._kept, device=device)
-        self.recording = self._made_of = recording  # the second has the nodes that the driver knows, for good
+        self._recordings = [recording]  # the first has the nodes that the driver knows, the last is what it does
         self.nodes = count_of(recording.handle)
         self._stream: Stream | None = None
         self._past: list[tuple[Event, Recording]] = []
+
+    @property
+    def recording(self) -> Recording:
+        """What it does. Raises UnusableResource after `close` or a fork."""
+        _ = self.handle
+        return self._recordings[-1]
+
+    @property
+    def _made_of(self) -> Recording:
+        _ = self.handle
+        return self._recordings[0]
 
     def launch(self, stream: Stream) -> None:
         """Run the whole sequence in stream order. Raises UnusableResource after `close` or a fork (cuGraphLaunch).
@@ -87,8 +98,8 @@ class CapturedGraph(Resource):
             self._past.append((event, self.recording))
             for each in recording.held:
                 _note(each, self._stream)
-        self.recording = recording
-        self._kept[:] = [self._made_of, recording, *(old for _, old in self._past)]
+        self._recordings[1:] = [recording]
+        self._kept[:] = [*self._recordings, *(old for _, old in self._past)]
 
     def replace(self, node: int, launch: Launch) -> None:
         """Let a kernel node, counted as in `recording.nodes` at first, do another bound launch from the next run on.
@@ -109,9 +120,7 @@ class CapturedGraph(Resource):
     def close(self) -> None:
         """Destroy it, and let go of what it holds (cuGraphExecDestroy)."""
         super().close()
-        self._kept, self._past = [], []
-        for name in ("recording", "_made_of"):
-            vars(self).pop(name, None)
+        self._kept, self._past, self._recordings = [], [], []
 
     def enable(self, node: int, on: bool = True) -> None:
         """Let a kernel, copy or fill, counted as in `recording.nodes` at first, run or not (cuGraphNodeSetEnabled)."""

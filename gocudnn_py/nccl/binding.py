@@ -14,6 +14,7 @@ from gocudnn_py.errors import LibraryNotFound, NcclError, NotInThisVersion, Vers
 from gocudnn_py.finding import cuda_major, find, installed
 
 ID_BYTES = 128  # NCCL_UNIQUE_ID_BYTES
+MISSING = "FunctionNotFoundError"  # of a module of nccl4py's own, which finds C's functions one by one
 
 
 @functools.cache
@@ -39,7 +40,9 @@ def call(name: str, *arguments: object) -> Any:
         return getattr(module, name)(*arguments)
     except module.NCCLError as error:
         raise failure(name, error.status) from None
-    except RuntimeError as error:  # nccl4py finds C's functions one by one, and this NCCL has not this one
+    except RuntimeError as error:
+        if type(error).__name__ != MISSING:
+            raise
         raise NotInThisVersion(c_name(name), "NCCL", version(), module.get_library_path()) from error
 
 

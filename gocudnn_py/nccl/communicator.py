@@ -12,7 +12,7 @@ from gocudnn_py.cuda import Device, Stream
 from gocudnn_py.errors import UnusableResource
 from gocudnn_py.matrix import used_on
 from gocudnn_py.nccl.binding import ID_BYTES, call, failure
-from gocudnn_py.nccl.group import after_group, hold
+from gocudnn_py.nccl.group import grouping, hold
 from gocudnn_py.nccl.span import Operand, Place, Span, apart, place, spans
 from gocudnn_py.resource import Resource, drain
 
@@ -28,9 +28,9 @@ class Rank(Resource):
 
     recorded = False
 
-    def __init__(self, comm: Any, ordinal: int) -> None:
-        self.comm, self._ends = comm, ["comm_destroy"]
-        super().__init__(int(comm), partial(_end, comm, self._ends, ordinal))
+    def __init__(self, comm: Any, ordinal: int, by: str = "comm_destroy") -> None:
+        self.comm, self._ends = comm, [by]
+        super().__init__(int(comm), partial(_end, comm, self._ends, ordinal), device=ordinal)
 
     def used_on(self, stream: Stream) -> None:
         """Nothing to note: NCCL waits for what it was given."""
@@ -43,11 +43,10 @@ class Rank(Resource):
 
 
 def _end(comm: Any, ends: Sequence[str], ordinal: int, _: int) -> None:
-    def end() -> None:
-        with driver.primary_context(ordinal):
-            call(ends[0], comm)
-
-    after_group(end)
+    if grouping():  # it would belong to the group, and might wait for it
+        hold(Rank(comm, ordinal, ends[0]))
+    else:
+        call(ends[0], comm)
 
 
 class Communicator:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from gocudnn_py.errors import NcclError
 from gocudnn_py.nccl.binding import call
+from gocudnn_py.resource import drain
 
 
 class _Open(threading.local):
@@ -17,7 +17,6 @@ class _Open(threading.local):
     def __init__(self) -> None:
         self.depth = 0
         self.held: list[object] = []
-        self.later: list[Callable[[], object]] = []
 
 
 _open = _Open()
@@ -44,24 +43,12 @@ def group() -> Iterator[None]:
         _open.depth -= 1
         if not _open.depth:
             _open.held.clear()
-            _do_later()
+            drain()
 
 
-def after_group(act: Callable[[], object]) -> None:
-    """Do it, or when this thread's group has ended, to which it would belong and for which it might wait."""
-    if _open.depth:
-        _open.later.append(act)
-    else:
-        act()
-
-
-def _do_later() -> None:
-    acts, _open.later = _open.later, []
-    for act in acts:
-        try:
-            act()
-        except NcclError as error:
-            warnings.warn(f"could not release a communicator: {error}", ResourceWarning, stacklevel=3)
+def grouping() -> bool:
+    """Whether a group of this thread has not ended."""
+    return _open.depth > 0
 
 
 def hold(*things: object) -> None:

@@ -202,8 +202,15 @@ def test_a_closed_graph_holds_nothing(fake: StandIn, graphs: Graphs, stream: Str
         assert "cuMemFreeAsync" not in fake.names()  # nor is the graph gone yet
     graph.close()
     assert fake.names("cuStreamWaitEvent")[-3:] == ["cuGraphExecDestroy", "cuGraphDestroy", "cuMemFreeAsync"]
-    with pytest.raises(UnusableResource):
-        graph.launch(stream)
+    launch = _launch(stream, DeviceBuffer(stream, 16))
+    for use in (
+        lambda: graph.launch(stream),
+        lambda: graph.recording,
+        lambda: graph.replace(0, launch),
+        lambda: graph.enable(0),
+    ):
+        with pytest.raises(UnusableResource, match="this CapturedGraph is closed"):
+            use()
 
 
 def test_an_update_holds_the_old_until_it_ran(fake: StandIn, graphs: Graphs, stream: Stream) -> None:
