@@ -157,7 +157,7 @@ def graph_c(setup: Setup) -> Batch:
     """`cudnnBackendExecute` in C."""
     run = _execution(setup)
     call = _address(setup.handle.lib.cudnnBackendExecute)
-    pointers = _pointers(setup.handle.handle, run.plan.descriptor.handle, run._pack.handle)
+    pointers = _pointers(setup.handle.handle, run.plan.descriptor.handle, run.pack.handle)
     batch = setup.loop("execute", call, *pointers)
     return lambda: (batch(), run)
 

@@ -85,7 +85,10 @@ def syrkx(handle: Handle, a: Matrix, b: Matrix, c: Matrix, *, lower: bool, alpha
 
 
 def herkx(handle: Handle, a: Matrix, b: Matrix, c: Matrix, *, lower: bool, alpha: Any = 1.0, beta: Any = 0.0) -> None:
-    """One triangle of c = alpha a b^H + beta c, which is Hermitian, with a real beta (cublasCherkx, cublasZherkx)."""
+    """One triangle of c = alpha a b^H + beta c, which has to be Hermitian, with a real beta; its diagonal is made real.
+
+    (cublasCherkx, cublasZherkx)
+    """
     _rank(handle, "herkx", (a, b), c, lower, alpha, beta)
 
 

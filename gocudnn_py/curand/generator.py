@@ -54,7 +54,7 @@ class Generator(Resource):
         self.kind, self.stream, self.dimensions = RngType(kind), stream, 1
         if self.kind is RngType.TEST:
             raise ValueError("RngType.TEST makes no numbers")
-        self.lib = load("curand")
+        self.lib, self._begun = load("curand"), False
         self._create(stream)
         if ordering is not None:
             self.set_ordering(ordering)
@@ -94,16 +94,19 @@ class Generator(Resource):
     def set_seed(self, seed: int, *, offset: int = 0) -> None:
         """Start again with a seed of 64 bits, `offset` numbers into its sequence.
 
-        (curandSetPseudoRandomGeneratorSeed, curandSetGeneratorOffset)
+        Raises ValueError for PSEUDO_MTGP32 on a GPU once it has begun: it goes on with the seed that it began with
+        (curandSetPseudoRandomGeneratorSeed, curandSetGeneratorOffset).
         """
         if self.quasi:
             raise ValueError(f"{self.kind.name} takes no seed: its numbers depend on dimension and offset alone")
         number = _uint64("seed", seed)
         self._check_offset(offset)
-        if self.kind in MERSENNE:  # would go on where it is, with the seed that it has
+        if self.kind is RngType.PSEUDO_MTGP32 and self.stream is not None and self._begun:
+            raise ValueError(
+                f"{self.kind.name} has begun on GPU {self.device} and keeps its seed; make another Generator"
+            )
+        if self.kind in MERSENNE:  # would go on where it is, were the seed the one that it has
             self.lib.curandSetPseudoRandomGeneratorSeed(self.handle, number ^ 1)
-            if self.kind is RngType.PSEUDO_MTGP32:  # compares with the seed of its state on the GPU
-                self.prepare()
         self.lib.curandSetPseudoRandomGeneratorSeed(self.handle, number)
         if self.kind not in MERSENNE:
             self.set_offset(offset)
@@ -152,6 +155,7 @@ class Generator(Resource):
         handle = self.handle
         self._enter()
         self.lib.curandGenerateSeeds(handle)
+        self._begun = True
 
     def bits(self, out: Out, *, count: int | None = None) -> Out:
         """Fill with random bits: uint64 for the two Sobol kinds of 64 bits, uint32 for all others.
@@ -210,8 +214,8 @@ class Generator(Resource):
     def poisson(self, out: Out, rate: float, *, method: Method | None = None, count: int | None = None) -> Out:
         """Fill with uint32 of the Poisson distribution with a mean above 0, up to 400,000.
 
-        `method` is cuRAND's choice unless given; few kinds have another, and cuRAND's header has it for internal
-        use (curandGeneratePoisson, curandGeneratePoissonMethod).
+        `method` is cuRAND's choice unless given, and its header has it for internal use: on a GPU there are
+        DEVICE_API and CURAND_3RD, and none with PSEUDO_MT19937 (curandGeneratePoisson, curandGeneratePoissonMethod).
         """
         check_rate(rate)
         room = self._room("poisson", out, None, count, ("uint32",))
@@ -239,6 +243,7 @@ class Generator(Resource):
             return
         self._enter()
         getattr(self.lib, function)(handle, room.address, room.numbers, *numbers)
+        self._begun = True
         if self.stream is not None:
             self.stream.uses(room.memory)
 

@@ -150,7 +150,9 @@ def histogram_of_gradients(
 ) -> Result:
     """Descriptors of the windows whose upper left corners are given, float32 of shape (windows, `settings.length`).
 
-    Up to 128 at once (nppiHistogramOfGradientsBorder_8u32f_C1R_Ctx, nppiHistogramOfGradientsBorder_8u32f_C3R_Ctx,
+    Numbers from 0 to 1, the same for an image and a multiple of it; up to 128 windows at once. Rows of the source have
+    to lie at least 4 bytes a channel and pixel apart, in multiples of 4 bytes, of whatever type they are: NPP counts
+    them as float32 (nppiHistogramOfGradientsBorder_8u32f_C1R_Ctx, nppiHistogramOfGradientsBorder_8u32f_C3R_Ctx,
     nppiHistogramOfGradientsBorder_32f_C1R_Ctx, nppiHistogramOfGradientsBorder_32f_C3R_Ctx,
     nppiHistogramOfGradientsBorderGetBufferSize, nppiHistogramOfGradientsBorderGetDescriptorsSize).
     """
@@ -159,6 +161,11 @@ def histogram_of_gradients(
     count = within(f"{name}: windows", len(locations), 1, MOST_LOCATIONS)
     for x, y in locations:
         source.view(x, y, *settings.window)  # raises unless the window lies inside
+    least = 4 * source.width * source.channels
+    if source.pitch < least or source.pitch % 4:
+        raise ValueError(
+            f"{name}: {source} has rows {source.pitch} bytes apart, expected a multiple of 4, at least {least}"
+        )
     points, config = (NppiPoint * count)(*(NppiPoint(*each) for each in locations)), settings.config
     family = "nppiHistogramOfGradientsBorder"
     result = Result.on(stream, name, out, (count, settings.length), np.float32)

@@ -23,8 +23,9 @@ def label_markers(
 ) -> None:
     """A number for each region of equal pixels that touch by sides, or with 8 `neighbours` by corners too.
 
-    The numbers have gaps, which `compress_markers` closes. The target is a packed uint32 image
-    (nppiLabelMarkersUF_8u32u_C1R_Ctx, nppiLabelMarkersUFGetBufferSize_32u_C1R).
+    The numbers have gaps, which `compress_markers` closes. NPP joins no two regions, but may give the parts of one
+    that winds a lot, such as noise makes, several numbers, and not the same ones on each run. The target is a packed
+    uint32 image (nppiLabelMarkersUF_8u32u_C1R_Ctx, nppiLabelMarkersUFGetBufferSize_32u_C1R).
     """
     name = pick("LabelMarkersUF", types(source, target), layouts(source, target))
     if neighbours not in NORMS:

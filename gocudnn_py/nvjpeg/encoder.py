@@ -79,7 +79,7 @@ class EncoderParams(Part):
         self.lib.nvjpegEncoderParamsCopyQuantizationTables(self.handle, jpeg.handle, self.owner.enter(self.stream))
 
     def copy_metadata(self, state: EncoderState, jpeg: JpegStream) -> None:
-        """Take over comments and application segments of a JPEG parsed with `metadata`.
+        """Take over the application segments of a JPEG parsed with `metadata`, EXIF for one; comments are left out.
 
         (nvjpegEncoderParamsCopyMetadata)
         """

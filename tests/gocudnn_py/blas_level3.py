@@ -59,10 +59,10 @@ def gemm(desk: Desk, turns: tuple[str, str], math: str, where: str) -> None:
 
 @case(lambda dtype, **_: ("cublasGemmEx",), (*HALF, "int8"), turns=(("", ""), ("", "T")))
 def gemm_of_mixed_types(desk: Desk, turns: tuple[str, str]) -> None:
-    """Halves into float32, int8 into int32, whose rows must be a multiple of 4 apart."""
+    """Halves into float32, int8 into int32: in multiples of 16, for cuBLAS has no kernel for some that are of 4."""
     result = "int32" if desk.dtype == "int8" else "float32"
-    a, b = (desk.matrix(*shape, turn, gap=4) for shape, turn in zip(((36, 20), (20, 28)), turns, strict=True))
-    c = desk.matrix(36, 28, dtype=result)
+    a, b = (desk.matrix(*shape, turn, gap=16) for shape, turn in zip(((48, 32), (32, 80)), turns, strict=True))
+    c = desk.matrix(48, 80, dtype=result)
     cublas.gemm(desk.handle, a.at, b.at, c.at)
     desk.check(c, a.value @ b.value, a.size @ b.size)
 
@@ -99,10 +99,10 @@ def rank(desk: Desk, what: str, lower: bool, turns: tuple[str, str], where: str)
     """An update of the lower or upper triangle; turns are the factors' and the result's."""
     hermitian, two = what.startswith("he"), what[3:] != "k"
     a, b = (desk.matrix(ROWS, INNER, turns[0]) for _ in range(2))
-    if what == "herkx":  # a b^H has to be Hermitian: cuBLAS takes the diagonal to be real
+    if what == "herkx":  # alpha a b^H has to be Hermitian: cuBLAS takes the diagonal to be real
         b = desk.matrix(ROWS, INNER, turns[0], 2.0 * a.value)
     c = desk.half(ROWS, what[:2], lower, turns[1])
-    alpha = 0.5 if what == "herk" else alpha_of(desk)
+    alpha = 0.5 if what in ("herk", "herkx") else alpha_of(desk)
     beta = -1.5 if hermitian else beta_of(desk)
     scalars = {
         "alpha": desk.scalar(alpha, where, desk.real if what == "herk" else None),

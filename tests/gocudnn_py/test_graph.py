@@ -188,6 +188,24 @@ print(json.dumps([let(Policy()), let(Policy(tf32=True)), small]))
     assert small <= 4096
 
 
+def test_an_engine_that_is_known_to_be_wrong_does_not_run(deviceless: Callable[[str], Any]) -> None:
+    found = deviceless("""
+from tests.gocudnn_py.graph_images import norm_backward
+from gocudnn_py.cudnn.graph import NormMode
+from gocudnn_py.cudnn.graph.plan import attempts
+def tried(mode):
+    made = list(attempts(norm_backward(mode, "float16"), gpus["sm_90"]))
+    return [[a.candidate.engine, a.plan is not None, a.objection] for a in made]
+print(json.dumps([tried(NormMode.INSTANCE_NORM), tried(NormMode.LAYER_NORM)]))
+""")
+    instance, layer = found
+    assert {engine for engine, planned, _ in instance if planned} == {2}
+    assert {why for engine, _, why in instance if engine == 0} == {
+        "its gradient of an instance normalization's scale is known to be wrong"
+    }
+    assert not any("known" in why for _, _, why in layer)
+
+
 def test_plans_are_kept_and_a_spoiled_one_is_made_anew(deviceless: Callable[[str], Any], tmp_path: Path) -> None:
     steps = deviceless(f"""
 folder = Path({str(tmp_path)!r})

@@ -333,6 +333,10 @@ REFUSED: list[Any] = [
     ),
     (lambda s: images.histogram_of_gradients(s, image(64, 64), HogSettings(window=(32, 32)), []), "windows is 0"),
     (
+        lambda s: images.histogram_of_gradients(s, image(64, 64), HogSettings(window=(32, 32)), [(0, 0)]),
+        "rows 64 bytes apart, expected a multiple of 4, at least 256",
+    ),
+    (
         lambda s: images.label_markers(s, image(), image(20, 10, dtype="uint32", at=TARGET, pitch=96)),
         "96 bytes a row, has to be a whole",
     ),

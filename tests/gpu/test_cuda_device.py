@@ -151,13 +151,14 @@ def test_the_host_lets_a_stream_go_on(backend: CudaBackend) -> None:
 
 def test_host_functions_run_in_stream_order(backend: CudaBackend, slow: Kernel) -> None:
     stream, buffer = backend.device.stream(), DeviceBuffer.plain(backend.stream, 4)
-    pinned, threads = PinnedBuffer(backend.device, 4), []
-    pinned.array[:] = 0
+    pinned, flag, threads = PinnedBuffer(backend.device, 4), PinnedBuffer(backend.device, 4, mapped=True), []
+    pinned.array[:] = flag.array[:] = 0
 
     def look() -> int:
         threads.append(threading.get_ident())
         return int(pinned.array.view(np.int32)[0])
 
+    stream.wait_value(flag, 1, "equal")
     slow.launch(stream, [1], [1], [buffer, CYCLES, 9])
     buffer.copy_to(pinned, 4, stream=stream)
     gone, future = weakref.ref(look), stream.call_host(look)
@@ -165,6 +166,7 @@ def test_host_functions_run_in_stream_order(backend: CudaBackend, slow: Kernel) 
     del look
     gc.collect()
     assert gone() is not None
+    flag.array.view(np.uint32)[0] = 1
     assert future.result(60) == 9
     assert isinstance(failing.exception(60), ZeroDivisionError)
     stream.synchronize()

@@ -73,7 +73,7 @@ def test_what_was_recorded(backend: CudaBackend, saxpy: Kernel, tmp_path: Path) 
     assert [node.kind for node in nodes] == ["memset", "kernel", "memcpy"]
     assert (nodes[1].name, nodes[1].grid, nodes[1].block, nodes[1].shared) == ("saxpy", (2, 1, 1), (256, 1, 1), 0)
     assert recording.edges == [(0, 1), (1, 2)]
-    assert set(recording.held) == {x, y}
+    assert {x, y} <= set(recording.held)
     path = tmp_path / "graph.dot"
     recording.write_dot(path, verbose=True)
     assert path.read_text().startswith("digraph")

@@ -12,7 +12,7 @@ from gocudnn_py.cuda import DeviceBuffer, ManagedBuffer
 from gocudnn_py.cuda.pointers import pointer_info
 from gocudnn_py.curand import Generator, Method, Ordering, PoissonDistribution, RngType
 from gocudnn_py.curand.generator import MERSENNE, SOBOL64
-from gocudnn_py.errors import LibraryNotFound, UnusableResource
+from gocudnn_py.errors import CurandError, LibraryNotFound, UnusableResource
 from gocudnn_py.library import load
 
 if TYPE_CHECKING:
@@ -89,13 +89,18 @@ def test_moments(kind: RngType, backend: CudaBackend) -> None:
 
 @pytest.mark.covers("curandGeneratePoissonMethod")
 def test_poisson_by_a_method(backend: CudaBackend) -> None:
+    """Of the methods there are two on a GPU; one makes what cuRAND chooses by itself for small means."""
     drawn = draw(Generator(PHILOX, backend.stream, seed=3), "poisson", "uint32", 2.5)
-    out = DeviceBuffer(backend.stream, drawn.nbytes)
-    Generator(PHILOX, backend.stream, seed=3).poisson(out, 2.5, method=Method.DEVICE_API)
-    assert (out.download(np.empty_like(drawn)) == drawn).all()
-    for number in range(8):
-        share = math.exp(-2.5) * 2.5**number / math.factorial(number)
-        assert abs((drawn == number).mean() - share) < 5 * math.sqrt(share / drawn.size)
+    out, found = DeviceBuffer(backend.stream, drawn.nbytes), {}
+    for method in (Method.CURAND_3RD, Method.DEVICE_API):
+        Generator(PHILOX, backend.stream, seed=3).poisson(out, 2.5, method=method)
+        found[method] = out.download(np.empty_like(drawn))
+        for number in range(8):
+            share = math.exp(-2.5) * 2.5**number / math.factorial(number)
+            assert abs((found[method] == number).mean() - share) < 5 * math.sqrt(share / drawn.size)
+    assert (found[Method.CURAND_3RD] == drawn).all()
+    with pytest.raises(CurandError, match="INTERNAL_ERROR"):
+        Generator(PHILOX, backend.stream, seed=3).poisson(out, 2.5, method=Method.CHOOSE_BEST)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in PSEUDO if kind not in MERSENNE], ids=lambda kind: kind.name)
@@ -113,14 +118,28 @@ def test_offsets_and_seeds(kind: RngType, backend: CudaBackend) -> None:
     assert (draw(card, "bits", "uint32", size=500) == whole[:500]).all()
 
 
-@pytest.mark.parametrize("kind", MERSENNE, ids=lambda kind: kind.name)
 @pytest.mark.covers("curandSetPseudoRandomGeneratorSeed", "curandGenerateSeeds")
-def test_mersenne_twisters_start_again(kind: RngType, backend: CudaBackend) -> None:
-    card = Generator(kind, backend.stream, seed=7)
+def test_a_mersenne_twister_starts_again(backend: CudaBackend) -> None:
+    card = Generator(RngType.PSEUDO_MT19937, backend.stream, seed=7)
     card.prepare()
     whole = draw(card, "bits", "uint32", size=3000)
     card.set_seed(7)
     assert (draw(card, "bits", "uint32", size=3000) == whole).all()
+
+
+@pytest.mark.covers("curandSetPseudoRandomGeneratorSeed")
+def test_mtgp32_keeps_the_seed_that_it_began_with(backend: CudaBackend) -> None:
+    card = Generator(RngType.PSEUDO_MTGP32, backend.stream, seed=8)
+    card.set_seed(7)
+    whole = draw(card, "bits", "uint32", size=6000)
+    with pytest.raises(ValueError, match=r"has begun on GPU 0 and keeps its seed"):
+        card.set_seed(7)
+    begun = Generator(RngType.PSEUDO_MTGP32, backend.stream, seed=7)
+    begun.prepare()
+    with pytest.raises(ValueError, match="make another Generator"):
+        begun.set_seed(8)
+    assert (draw(begun, "bits", "uint32", size=3000) == whole[:3000]).all()
+    assert (draw(begun, "bits", "uint32", size=3000) == whole[3000:]).all()
 
 
 @pytest.mark.covers("curandSetStream")

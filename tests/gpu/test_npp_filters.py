@@ -236,8 +236,11 @@ def mixed_up(found: Array, right: Array) -> list[tuple[int, int]]:
 )
 @pytest.mark.parametrize("neighbours", [4, 8])
 def test_labels(neighbours: Any, card: Card) -> None:
-    array = 255 * (np.random.default_rng(0).random((24, 32)) < 0.4).astype(np.uint8)
+    array = np.zeros((24, 32), np.uint8)
+    for y, x in (((2, 10), (3, 20)), ((12, 22), (5, 9)), ((12, 15), (9, 28)), ((15, 18), (28, 31))):
+        array[slice(*y), slice(*x)] = 255  # the second and third touch by a side, the last two by a corner
     right = regions(array, neighbours)
+    assert right.max() == (4 if neighbours == 8 else 5) - 1
     labels = Image.empty(card.stream, 32, 24, dtype=np.uint32)
     npp.label_markers(card.stream, card.put(array), labels, neighbours)
     assert mixed_up(card.get(labels), right) == []
@@ -246,3 +249,13 @@ def test_labels(neighbours: Any, card: Card) -> None:
     assert mixed_up(found, right) == []
     assert found.max() - found.min() + 1 == right.max()  # no gaps
     assert abs(count - int(found.max())) <= 1  # NPP's header has it as the largest label, and as the number of labels
+
+
+@pytest.mark.parametrize("neighbours", [4, 8])
+def test_labels_of_noise_join_no_regions(neighbours: Any, card: Card) -> None:
+    array = 255 * (np.random.default_rng(0).random((64, 64)) < 0.4).astype(np.uint8)
+    labels = Image.empty(card.stream, 64, 64, dtype=np.uint32)
+    npp.label_markers(card.stream, card.put(array), labels, neighbours)
+    pairs = zip(card.get(labels).ravel(), regions(array, neighbours).ravel(), strict=True)
+    inside = Counter(label for label, _ in {(int(label), int(region)) for label, region in pairs})
+    assert max(inside.values()) == 1

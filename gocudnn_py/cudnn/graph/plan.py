@@ -15,6 +15,7 @@ from gocudnn_py._abi.cudnn import CudaGraphRetention
 from gocudnn_py.cudnn.graph.descriptor import BackendDescriptor
 from gocudnn_py.cudnn.graph.engine import Candidate
 from gocudnn_py.cudnn.graph.engines import Policy, candidates, refusals
+from gocudnn_py.cudnn.graph.errata import erratum
 from gocudnn_py.cudnn.graph.execution import Execution
 from gocudnn_py.cudnn.graph.graph import Graph
 from gocudnn_py.cudnn.graph.kernel_cache import KernelCache
@@ -103,12 +104,15 @@ class Attempt:
 
 
 def attempts(graph: Graph, target: Target, policy: Policy | None = None) -> Iterator[Attempt]:
-    """Every candidate for a graph, best guess first, with its plan or why there is none (cudnnBackendFinalize)."""
+    """Every candidate for a graph, best guess first, with its plan or why there is none (cudnnBackendFinalize).
+
+    Engines that are known to make wrong numbers of such a graph have none.
+    """
     policy = policy or Policy()
     operations = graph.build(target if isinstance(target, Handle) else None)
     float32 = graph.multiplies_float32
     for candidate in candidates(operations, target, sm_count=policy.sm_count):
-        objection = policy.objection(candidate, float32)
+        objection = erratum(graph, candidate) or policy.objection(candidate, float32)
         plan = None
         if objection is None:
             try:
