@@ -9,10 +9,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import re
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from gocudnn_py import xtra
 from gocudnn_py.xtra import DeviceArray, TensorList
@@ -90,7 +93,7 @@ def _movement(of: Arrays) -> Iterator[Work]:
     yield Work("batch to space", both, lambda s: xtra.batch_to_space(s, windows, x, (8, 8)))
     yield Work("exchange of every other sample", both, lambda s: xtra.swap_every_other(s, x, z))
     index = of.empty((n * c,), "int32")
-    xtra.fill(of.stream, index, 3)
+    index.upload(np.random.default_rng(0).permutation(n * c).astype(np.int32))
     rows = x.reshape(*matrix)
     yield Work("rows taken", both, lambda s: xtra.take_rows(s, rows, index, z.reshape(*matrix)))
 
@@ -166,8 +169,9 @@ def _updates(of: Arrays) -> Iterator[Work]:
 
 
 def _uneven(size: int) -> list[tuple[int, int]]:
-    """Where tensors of very different sizes begin and end."""
-    return list(itertools.pairwise([0, 1, 100, size // 20, size // 7, size // 2 + 1, size]))
+    """Where tensors of very different sizes begin and end, on lines of memory as allocators give them."""
+    ends = {max(256, size // part // 128 * 128) for part in (20, 7, 2)}
+    return [(0, 1), (128, 228), *itertools.pairwise(sorted({256, size} | ends))]
 
 
 def _images(of: Arrays) -> Iterator[Work]:
@@ -206,11 +210,13 @@ def seconds(stream: Stream, run: Callable[[Stream], None]) -> float:
     return statistics.median(times[1:])
 
 
-def measure(stream: Stream, dtype: str, nbytes: int) -> Iterator[dict[str, object]]:
-    """A row for each kernel over arrays of one type: gigabytes a second, and the part of the copy's."""
+def measure(stream: Stream, dtype: str, nbytes: int, wanted: str = "") -> Iterator[dict[str, object]]:
+    """A row for each kernel whose name is `wanted` (a regular expression): gigabytes a second, part of the copy's."""
     arrays = Arrays(stream, dtype, nbytes)
     copied = 2 * arrays.nbytes / seconds(stream, lambda s: xtra.copy(s, arrays.x, arrays.z))
     for work in works(arrays):
+        if not re.search(wanted, work.name):
+            continue
         rate = work.nbytes / seconds(stream, work.run)
         found = {
             "kernel": work.name,
@@ -226,11 +232,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--mebibytes", type=int, default=512, help="size of an array")
     parser.add_argument("--dtypes", default=",".join(DTYPES), help="of the arrays, with commas")
+    parser.add_argument("--kernels", default="", help="names that are wanted, as a regular expression")
     chosen = parser.parse_args()
     from gocudnn_py.cuda import Device
 
     stream = Device().stream()
-    rows = [row for dtype in chosen.dtypes.split(",") for row in measure(stream, dtype, chosen.mebibytes * 2**20)]
+    size, dtypes = chosen.mebibytes * 2**20, chosen.dtypes.split(",")
+    rows = [row for dtype in dtypes for row in measure(stream, dtype, size, chosen.kernels)]
     print(json.dumps(rows, indent=0))
 
 

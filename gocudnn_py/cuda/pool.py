@@ -11,6 +11,7 @@ from gocudnn_py.cuda.memory import DeviceBuffer
 from gocudnn_py.cuda.names import value_of
 from gocudnn_py.cuda.stream import Stream
 from gocudnn_py.driver import Location
+from gocudnn_py.errors import UnusableResource
 from gocudnn_py.resource import Resource, drain
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Pool:
         if threshold:
             self.threshold = threshold
 
-    def _take(self, device: Device, owner: Resource | int) -> None:
+    def _take(self, device: Device, owner: Resource | int | None) -> None:
         self.device, self._owner = device, owner
 
     @classmethod
@@ -77,7 +78,15 @@ class Pool:
     @property
     def handle(self) -> int:
         """The CUmemoryPool. Raises UnusableResource when closed."""
-        return self._owner if isinstance(self._owner, int) else self._owner.handle
+        owner = self.owner
+        return owner if isinstance(owner, int) else owner.handle
+
+    @property
+    def owner(self) -> Resource | int:
+        """What allocations hold until they are given back; a device's own is a number. Raises UnusableResource."""
+        if self._owner is None:
+            raise UnusableResource("this Pool is closed")
+        return self._owner
 
     def export(self) -> int:
         """A file descriptor for another process, to be closed here with os.close (cuMemPoolExportToShareableHandle)."""
@@ -101,7 +110,7 @@ class Pool:
         made = ctypes.c_uint64()
         content = ctypes.create_string_buffer(exported, EXPORT_BYTES)
         driver.call("cuMemPoolImportPointer", ctypes.byref(made), self.handle, content)
-        owner = owners.Allocation(stream, made.value, owners.free_in_order, self._owner)
+        owner = owners.Allocation(stream, made.value, owners.free_in_order, self.owner)
         return DeviceBuffer.over(stream, nbytes, owner)
 
     def allow(self, device: Device, access: Access = "readwrite") -> None:
@@ -158,9 +167,13 @@ class Pool:
         driver.call("cuMemPoolTrimTo", self.handle, keep)
 
     def close(self) -> None:
-        """Give it back, once all that is allocated of it is given back; the device's own stays (cuMemPoolDestroy)."""
+        """Allocate no more, and give it back once all that is allocated of it is; the device's own stays.
+
+        (cuMemPoolDestroy: the driver's own waiting for what is allocated ends, in driver 580, in a fault.)
+        """
         if isinstance(self._owner, Resource):
-            self._owner.close()
+            self._owner = None
+            drain()
 
     def __enter__(self) -> Self:
         return self
@@ -169,7 +182,7 @@ class Pool:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Pool({self.handle:#x} on {self.device})"
+        return f"Pool({'closed' if self._owner is None else hex(self.handle)} on {self.device})"
 
 
 def _attribute(name: str) -> int:

@@ -1,5 +1,5 @@
 // float16 and bfloat16 as they lie in memory; every computation is in float32, rounded to the nearest even when stored.
-// Bits, not cuda_fp16.h: no header need be found, and every architecture rounds alike.
+// Bits, not cuda_fp16.h: no header need be found, and every architecture rounds alike, but for the bits of a NaN.
 
 #ifdef __CUDACC_RTC__
 __device__ __forceinline__ float half_to_float(unsigned short bits)
@@ -29,9 +29,13 @@ struct bfloat16 {
     bfloat16() = default;
     __device__ __forceinline__ bfloat16(float value)
     {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+        asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+#else
         const unsigned int wide = __float_as_uint(value);
         const bool nan = (wide & 0x7fffffffu) > 0x7f800000u;
         bits = nan ? (wide >> 16) | 0x40u : (wide + 0x7fffu + (wide >> 16 & 1u)) >> 16;
+#endif
     }
     __device__ __forceinline__ operator float() const { return __uint_as_float(static_cast<unsigned int>(bits) << 16); }
 };

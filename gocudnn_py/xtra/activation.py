@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gocudnn_py.xtra import checks
 from gocudnn_py.xtra.array import DeviceArray, Operand, operands, optional
+from gocudnn_py.xtra.boxes import alignment
 from gocudnn_py.xtra.launcher import THREADS, launch, scratch
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 LARGE_PLANE = 64  # elements from which a block sums planes, not rows
 MOST_BLOCKS = 2048  # that share the sums of the slopes' gradients
-WARP, ROWS = 32, 8  # columns and rows of a block in kernels/xtra/slopes.cu
+WARP, ROWS = 32, 8  # columns and rows that a block has at least in kernels/xtra/slopes.cu
 
 
 def leaky_relu(
@@ -166,7 +167,7 @@ def _forward(what: str, stream: Stream, x: Operand, y: Operand, given: _Paramete
     if source.size:
         numbers = [split.channels, split.plane, source.size, checks.packed(source, target)]
         arguments = [source, target, by.edge, by.positive, by.negative, *numbers]
-        launch(stream, "slopes_forward", checks.tiles(source), arguments, defines)
+        launch(stream, "slopes_forward", checks.tiles(source), arguments, defines | checks.index_type(source.size))
 
 
 def _backward(
@@ -193,7 +194,7 @@ def _backward(
     if target is not None and target.size:
         numbers = [split.channels, split.plane, source.size, checks.packed(source, up, target)]
         arguments = [source, up, target, by.edge, by.positive, by.negative, *numbers]
-        launch(stream, "slopes_backward", checks.tiles(source), arguments, defines)
+        launch(stream, "slopes_backward", checks.tiles(source), arguments, defines | checks.index_type(source.size))
 
 
 def _check_outputs(
@@ -214,10 +215,9 @@ def _check_outputs(
 
 
 class _Sums(NamedTuple):
-    """How the sums over (outer, plane) are shared: which kernel, its blocks and parts, elements of a channel kept."""
+    """How the sums over (outer, plane) are shared: which kernel, its parts, elements of a channel that are kept."""
 
     kernel: str
-    blocks: int
     parts: int
     within: int
     channels: int
@@ -232,10 +232,17 @@ class _Sums(NamedTuple):
         outer, channels, plane = split
         if plane >= LARGE_PLANE:
             parts = _parts(outer * plane, 8 * THREADS, channels)
-            return cls("slopes_of_planes", channels * parts, parts, 1, channels)
-        blocks = max(1, -(-channels * plane // WARP))
-        parts = _parts(outer, 4 * ROWS, blocks)
-        return cls("slopes_of_rows", blocks * parts, parts, max(1, plane), channels)
+            return cls("slopes_of_planes", parts, 1, channels)
+        parts = _parts(outer, 4 * ROWS, -(-channels * plane // WARP))
+        return cls("slopes_of_rows", parts, max(1, plane), channels)
+
+    def launched(self, size: int, pack: int) -> tuple[list[int], int]:
+        """What the kernel is told about planes or rows of `size` elements, in packs of so many, and its blocks."""
+        if self.kernel == "slopes_of_planes":
+            return [self.parts], self.channels * self.parts
+        packs = max(1, size // pack)
+        across = min(WARP, 1 << (packs - 1).bit_length())
+        return [across, self.parts], -(-packs // across) * self.parts
 
 
 def _parts(count: int, each: int, others: int) -> int:
@@ -257,9 +264,12 @@ def _launch_sums(
         return
     shared = _Sums.of(split)
     partial = scratch(stream, shared.nbytes, workspace)
-    outer = split.outer if x.size else 0
-    arguments = [x, dy, by.edge, partial, outer, split.channels, max(1, split.plane), shared.parts]
-    launch(stream, shared.kernel, shared.blocks, arguments, defines)
+    outer, plane = split.outer if x.size else 0, max(1, split.plane)
+    size = plane if shared.kernel == "slopes_of_planes" else plane * split.channels
+    pack = alignment(size * x.dtype.itemsize, x.address, dy.address, 16) // x.dtype.itemsize
+    how, blocks = shared.launched(size, pack)
+    arguments = [x, dy, by.edge, partial, outer, split.channels, plane, *how]
+    launch(stream, shared.kernel, blocks, arguments, defines | checks.index_type(x.size) | {"AT_ONCE": pack})
     numbers = [split.channels, shared.within, shared.parts]
     blocks = min(-(-split.channels * WARP // THREADS), 65535)
     launch(stream, "finish_slopes", blocks, [partial, sums[1], sums[0], *numbers], defines)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gocudnn_py.xtra.array import FLOATS, Borrowed, DeviceArray
+from gocudnn_py.xtra.boxes import INT32_MAX
 from gocudnn_py.xtra.launcher import PACKS, THREADS
 
 C_TYPES = {
@@ -93,6 +94,11 @@ def packed(*arrays: DeviceArray) -> int:
     """Whether arrays of one size can be read and written in packs of 16 bytes (kernels/pack.cuh)."""
     elements = 16 // max(array.dtype.itemsize for array in arrays)
     return int(all(array.address % (elements * array.dtype.itemsize) == 0 for array in arrays))
+
+
+def index_type(count: int) -> dict[str, object]:
+    """The type that so many elements are counted by, for kernels that divide such numbers (kernels/pack.cuh)."""
+    return {"INDEX": "unsigned int" if count <= INT32_MAX else "unsigned long long"}
 
 
 def tiles(*arrays: DeviceArray) -> int:

@@ -8,8 +8,8 @@ import numpy as np
 
 from gocudnn_py.xtra import checks
 from gocudnn_py.xtra.array import Operand, operand, operands
+from gocudnn_py.xtra.boxes import UNITS
 from gocudnn_py.xtra.launcher import launch
-from gocudnn_py.xtra.moving import UNITS
 
 if TYPE_CHECKING:
     from gocudnn_py.cuda import Stream

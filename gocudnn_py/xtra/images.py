@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gocudnn_py.xtra import checks
 from gocudnn_py.xtra.array import DeviceArray, Operand, operands
+from gocudnn_py.xtra.boxes import alignment
 from gocudnn_py.xtra.launcher import THREADS, launch
 from gocudnn_py.xtra.windows import LAYOUTS, Layout, in_order
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from gocudnn_py.cuda import Stream
 
 MOST_CHANNELS = 4
-PIXELS = 4  # that a thread takes at a time, in kernels/xtra/images.cu
+PIXELS, RUNS = 4, 2  # that lie together in what a thread takes, and of how many such runs, in kernels/xtra/images.cu
 
 
 def normalize_images(
@@ -39,12 +40,14 @@ def normalize_images(
     plane, numbers = math.prod(size), _numbers(what, channels, mean, std, scale)
     if not source.size:
         return
+    defines |= {"CHANNELS": channels, **checks.index_type(source.size)}
     if layout == y_layout:
-        along = [channels, plane if layout == "NCHW" else 1, source.size, checks.packed(source, target)]
+        along = [plane if layout == "NCHW" else 1, source.size, checks.packed(source, target)]
         launch(stream, what, checks.tiles(target), [source, target, *along, *numbers], defines)
         return
-    defines |= {"CHANNELS": channels, "X_LAST": int(layout == "NHWC"), "Y_LAST": int(y_layout == "NHWC")}
-    blocks = -(-n * plane // (THREADS * PIXELS))
+    packed = alignment(plane, source.address, target.address // target.dtype.itemsize) % PIXELS == 0
+    defines |= {"X_LAST": int(layout == "NHWC"), "Y_LAST": int(y_layout == "NHWC"), "PACKED": int(packed)}
+    blocks = -(-n * plane // (THREADS * PIXELS * RUNS))
     launch(stream, "turn_images", blocks, [source, target, n * plane, plane, *numbers], defines)
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from gocudnn_py.xtra import checks
 from gocudnn_py.xtra.array import Operand, operands
+from gocudnn_py.xtra.boxes import UNITS, alignment
 from gocudnn_py.xtra.launcher import launch
 from gocudnn_py.xtra.movement import row_blocks
-from gocudnn_py.xtra.moving import UNITS, alignment
 
 if TYPE_CHECKING:
     from gocudnn_py.cuda import Stream
@@ -54,4 +54,4 @@ def one_hot(stream: Stream, labels: Operand, y: Operand, axis: int = -1, on: flo
     if target.size:
         inner = math.prod(target.shape[along + 1 :])
         arguments = [numbers, target, on, off, target.shape[along], inner, target.size, checks.packed(target)]
-        launch(stream, what, checks.tiles(target), arguments, defines)
+        launch(stream, what, checks.tiles(target), arguments, defines | checks.index_type(target.size))

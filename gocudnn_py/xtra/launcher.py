@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 THREADS = 256
 PACKS = 2  # of 16 bytes that a thread takes at a time, as in kernels/pack.cuh
-SPAN = 4 * THREADS  # elements that a block takes at a time in kernels/xtra/losses.cu and update.cu
+SPAN = 16 * THREADS  # elements that a block takes at a time in kernels/xtra/losses.cu and update.cu
 LETTERS = {
     "p": Scalar.pointer,
     "i": Scalar.int32,
@@ -28,6 +28,8 @@ LETTERS = {
 }
 KERNELS = {
     "move": ("move", "ppqiiiu" + 24 * "q" + 8 * "i"),
+    "copy_box": ("box", "ppq" + 24 * "q"),
+    "transpose": ("transpose", "ppqqqquu" + 6 * "u" + 12 * "q"),
     "fill": ("elementwise", "pQqi"),
     "cast": ("elementwise", "ppqi"),
     "scale": ("elementwise", "ppfqi"),
@@ -37,7 +39,7 @@ KERNELS = {
     "slopes_forward": ("slopes", "pppppqqqi"),
     "slopes_backward": ("slopes", "ppppppqqqi"),
     "slopes_of_planes": ("slopes", "ppppqqqi"),
-    "slopes_of_rows": ("slopes", "ppppqqqi"),
+    "slopes_of_rows": ("slopes", "ppppqqqii"),
     "finish_slopes": ("slopes", "pppqqi"),
     "exchange_rows": ("rows", "ppqqqqq"),
     "take_rows": ("rows", "pppqqq"),
@@ -47,13 +49,13 @@ KERNELS = {
     "resize_nearest_backward": ("resize", "ppqqqiiiiqqqqqq"),
     "resize_bilinear": ("resize", "ppqqqiiiifff"),
     "resize_bilinear_backward": ("resize", "ppqqqiiiifff"),
-    "squared_error": ("losses", "ppppqqid"),
+    "squared_error": ("losses", "ppppqqidi"),
     "softmax_cross_entropy": ("losses", "pppppqqqf"),
     "finish_sums": ("losses", "ppqid"),
     "update_all": ("update", "piqppq" + 9 * "d"),
     "regularize_all": ("update", "piqpddd"),
     "finish_penalties": ("update", "ppidd"),
-    "normalize_images": ("images", "ppqqqi" + 8 * "f"),
+    "normalize_images": ("images", "ppqqi" + 8 * "f"),
     "turn_images": ("images", "ppqq" + 8 * "f"),
     "random_bits": ("random", "pqQuu"),
     "random_uniform": ("random", "pqQuuff"),

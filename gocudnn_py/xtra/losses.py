@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MOST_BLOCKS = 2048  # that share a sum
 WARP = 32
+PACK = 16  # bytes
+MOST_HELD = 8  # packs of a row that a thread keeps in registers
 WORKSPACE = 8 * MOST_BLOCKS
 """Bytes of workspace that are enough for the mean of any loss; losses a sample take 8 more for each sample."""
 
@@ -44,7 +46,9 @@ def squared_error(
     by = _factor(factor, size)
     parts = max(1, min(-(-size // SPAN), MOST_BLOCKS // rows))
     partial = scratch(stream, 8 * rows * parts, workspace)
-    launch(stream, what, rows * parts, [given, wanted, slope, partial, rows, size, parts, by], defines)
+    packed = _packed(given, wanted, slope) and (rows == 1 or size * given.dtype.itemsize % PACK == 0)
+    numbers = [rows, size, parts, by, int(packed)]
+    launch(stream, what, rows * parts, [given, wanted, slope, partial, *numbers], defines)
     _finish(stream, partial, sums, rows, parts, by)
 
 
@@ -88,12 +92,15 @@ def softmax_cross_entropy(
     classes, inner = given.shape[along], math.prod(given.shape[along + 1 :])
     if not classes:
         raise ValueError(f"{what}: logits {given} have no classes along axis {axis}")
-    lanes, by = _lanes(classes, inner), _factor(factor, chosen.size)
-    blocks = min(-(-chosen.size * lanes // THREADS), MOST_BLOCKS)
-    partial = None if total is None else scratch(stream, 8 * max(1, blocks), workspace)
+    shared, by = _shared(given, slope, classes, inner), _factor(factor, chosen.size)
+    blocks = -(-chosen.size * shared["LANES"] // (THREADS * shared.get("ROWS", 1)))
+    partial = None
+    if total is not None:
+        blocks = min(blocks, MOST_BLOCKS)
+        partial = scratch(stream, 8 * max(1, blocks), workspace)
     if blocks:
         numbers = [math.prod(given.shape[:along]), classes, inner, by]
-        launch(stream, what, blocks, [given, chosen, each, slope, partial, *numbers], {**defines, "LANES": lanes})
+        launch(stream, what, blocks, [given, chosen, each, slope, partial, *numbers], defines | shared)
     if total is not None and partial is not None:
         _finish(stream, partial, total, 1, blocks, by)
 
@@ -135,9 +142,23 @@ def _factor(factor: float | None, count: int) -> float:
     return 1.0 / max(1, count) if factor is None else factor
 
 
-def _lanes(classes: int, inner: int) -> int:
-    """How many threads share a row: neighbours in memory are neighbours in the warp."""
-    return 1 if inner > 1 else min(WARP, 1 << max(0, (classes // 2).bit_length() - 1))
+def _packed(*arrays: DeviceArray | None) -> bool:
+    """Whether all arrays that are there begin on multiples of packs."""
+    return bool(checks.packed(*(array for array in arrays if array is not None)))
+
+
+def _shared(logits: DeviceArray, dlogits: DeviceArray | None, classes: int, inner: int) -> dict[str, int]:
+    """What the kernel is compiled with: how many LANES share a row, neighbours in memory being those in the warp.
+
+    Where rows are packs that fit in registers, HELD packs of each of ROWS rows are a thread's at a time.
+    """
+    each = PACK // logits.dtype.itemsize
+    packs = classes // each
+    if inner == 1 and classes % each == 0 and packs <= WARP * MOST_HELD and _packed(logits, dlogits):
+        lanes = min(WARP, 1 << (packs - 1).bit_length())
+        held = -(-packs // lanes)
+        return {"LANES": lanes, "HELD": held, "ROWS": max(1, 4 // held), "CLASSES": classes}
+    return {"LANES": 1 if inner > 1 else min(WARP, 1 << max(0, (classes // 2).bit_length() - 1))}
 
 
 def _finish(stream: Stream, partial: DeviceArray, sums: DeviceArray, rows: int, parts: int, factor: float) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from gocudnn_py.xtra import checks
 from gocudnn_py.xtra.array import DeviceArray, Operand, operand, operands
+from gocudnn_py.xtra.boxes import MAX_RANK, UNITS, alignment
 from gocudnn_py.xtra.launcher import THREADS, launch
-from gocudnn_py.xtra.moving import MAX_RANK, UNITS, alignment, move
+from gocudnn_py.xtra.moving import move
 
 if TYPE_CHECKING:
     from gocudnn_py.cuda import Stream

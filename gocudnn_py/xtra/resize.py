@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -9,8 +10,9 @@ import numpy as np
 
 from gocudnn_py.xtra import checks
 from gocudnn_py.xtra.array import DeviceArray, Operand, operands
+from gocudnn_py.xtra.boxes import UNITS, alignment
+from gocudnn_py.xtra.elementwise import fill
 from gocudnn_py.xtra.launcher import THREADS, launch
-from gocudnn_py.xtra.moving import UNITS, alignment
 from gocudnn_py.xtra.windows import LAYOUTS, Layout, in_order
 
 if TYPE_CHECKING:
@@ -21,8 +23,12 @@ Coordinates = Literal["asymmetric", "half_pixel", "align_corners"]
 USUAL: dict[str, Coordinates] = {"nearest": "asymmetric", "bilinear": "half_pixel"}
 COORDINATES = ("asymmetric", "half_pixel", "align_corners")
 Two: TypeAlias = tuple[int, int]
-BLOCKS = 16  # of each multiprocessor, among which planes and samples are shared
-MOST_ROWS = 65535  # blocks along y
+ENOUGH = 4096  # threads for each multiprocessor; where there are more, each takes more rows
+MOST_ROWS = 16
+TAPS = 16  # columns of dy of which a thread keeps its shares at most
+TOGETHER = 8  # elements of a gradient that a thread works out at a time, of several samples, at most,
+AHEAD = 64  # so that it reads about so many bytes at a time
+NARROW = 2**31 - 1  # up to which places are numbers of 32 bits
 
 
 def resize(
@@ -45,10 +51,14 @@ def resize(
     planes = _planes("resize", source, target, mode, coordinates, layout)
     if not target.size:
         return
+    pack = planes.pack(source, target)
+    run = planes.run(target, pack)
+    defines: dict[str, object] = {"RUN": run}
     if mode == "nearest":
-        _nearest(stream, source, target, planes)
+        defines["UNIT"] = UNITS[pack * target.dtype.itemsize]
     else:
-        _bilinear(stream, "resize_bilinear", source, target, planes)
+        defines |= {"T": checks.float_type("resize", x=source, y=target), "PACK": pack}
+    _launch(stream, f"resize_{mode}", (source, target), planes, defines, pack, pack * run)
 
 
 def resize_backward(
@@ -63,15 +73,18 @@ def resize_backward(
     up, target = operands("resize_backward", stream, dy=dy, dx=dx)
     checks.apart("resize_backward", ("dx", target), ("dy", up))
     planes = _planes("resize_backward", target, up, mode, coordinates, layout)
-    defines: dict[str, object] = {"T": checks.float_type("resize_backward", dy=up, dx=target), "AT_ONCE": 1}
+    c_type = checks.float_type("resize_backward", dy=up, dx=target)
     if not target.size:
         return
-    if mode == "bilinear":
-        _bilinear(stream, "resize_bilinear_backward", up, target, planes)
+    if not up.size:
+        fill(stream, target, 0)
         return
-    group, grid = planes.share(stream, target.size)
-    arguments = [up, target, *planes.numbers(group), *planes.ratios]
-    launch(stream, "resize_nearest_backward", grid, arguments, defines)
+    pack = planes.pack(up, target)
+    taps = planes.taps(mode)
+    most = max(1, min(TOGETHER, AHEAD // (taps * target.dtype.itemsize)) // pack)
+    together = next(samples for samples in range(most, 0, -1) if planes.samples % samples == 0)
+    defines = {"T": c_type, "PACK": pack, "TAPS": taps, "TOGETHER": together}
+    _launch(stream, f"resize_{mode}_backward", (up, target), planes, defines, pack, pack * together)
 
 
 @dataclass(frozen=True)
@@ -84,17 +97,27 @@ class _Planes:
     y_size: Two
     coordinates: Coordinates
 
-    def share(self, stream: Stream, count: int, pack: int = 1) -> tuple[int, list[int]]:
-        """Samples that a block takes at a time, and blocks, over `count` elements, `pack` a thread."""
-        plane = count // self.samples // pack
-        group = max(1, min(self.samples, THREADS // plane))
-        across = min(-(-plane * group // THREADS), 2**31 - 1)
-        room = BLOCKS * stream.device.multiprocessors
-        return group, [across, max(1, min(-(-self.samples // group), -(-room // across), MOST_ROWS))]
+    @property
+    def index(self) -> str:
+        """An unsigned type for places and for what nearest divides."""
+        most = [self.samples * self.inner * math.prod(size) for size in (self.size, self.y_size)]
+        most += [(size + 1) * (2 * y_size + 1) for size, y_size in zip(self.size, self.y_size, strict=True)]
+        return "unsigned int" if max(most) <= NARROW else "unsigned long long"
 
-    def numbers(self, group: int, together: int = 1) -> list[int]:
-        """What every kernel is told, with `together` elements moved as one."""
-        return [self.samples, group, self.inner // together, *self.size, *self.y_size]
+    def pack(self, *arrays: DeviceArray) -> int:
+        """Elements of `inner` that move as one: up to 16 bytes."""
+        itemsize = arrays[0].dtype.itemsize
+        return min(16, alignment(self.inner * itemsize, *(array.address for array in arrays))) // itemsize
+
+    def run(self, y: DeviceArray, pack: int) -> int:
+        """Neighbours of `pack` elements in a row of y that are written as one: up to 16 bytes."""
+        itemsize = y.dtype.itemsize
+        return min(16, alignment(self.y_size[1] * self.inner * itemsize, y.address)) // (pack * itemsize)
+
+    def taps(self, mode: str) -> int:
+        """How many columns of y mostly take from one of x, up to TAPS."""
+        *_, num, _, den = self.ratios
+        return min(TAPS, self.y_size[1], -(-den * (1 if mode == "nearest" else 2) // num) if num else TAPS)
 
     @property
     def ratios(self) -> list[int]:
@@ -145,17 +168,23 @@ def _scale(size: int, y_size: int, coordinates: Coordinates) -> float:
     return float(np.float32(size) / np.float32(max(1, y_size)))
 
 
-def _nearest(stream: Stream, x: DeviceArray, y: DeviceArray, planes: _Planes) -> None:
-    itemsize = x.dtype.itemsize
-    unit = min(16, alignment(planes.inner * itemsize, x.address, y.address))
-    group, grid = planes.share(stream, y.size, unit // itemsize)
-    arguments = [x, y, *planes.numbers(group, unit // itemsize), *planes.ratios]
-    launch(stream, "resize_nearest", grid, arguments, {"UNIT": UNITS[unit]})
-
-
-def _bilinear(stream: Stream, kernel: str, source: DeviceArray, target: DeviceArray, planes: _Planes) -> None:
-    itemsize = source.dtype.itemsize
-    pack = min(16, alignment(planes.inner * itemsize, source.address, target.address)) // itemsize
-    defines = {"T": checks.float_type(kernel, source=source, target=target), "AT_ONCE": pack}
-    group, grid = planes.share(stream, target.size, pack)
-    launch(stream, kernel, grid, [source, target, *planes.numbers(group), *planes.scales], defines)
+def _launch(
+    stream: Stream,
+    kernel: str,
+    arrays: tuple[DeviceArray, DeviceArray],
+    planes: _Planes,
+    defines: dict[str, object],
+    pack: int,
+    each: int,
+) -> None:
+    """Launch a kernel that moves `pack` elements as one; a thread writes `each` at a time into the second array."""
+    height = (planes.size if kernel.endswith("backward") else planes.y_size)[0]
+    columns, rows = arrays[1].size // height // each, MOST_ROWS
+    while rows > 1 and columns * -(-height // rows) < ENOUGH * stream.device.multiprocessors:
+        rows //= 2
+    blocks = -(-columns * -(-height // rows) // THREADS)
+    inner = planes.inner // pack
+    numbers = [planes.samples, rows, inner, *planes.size, *planes.y_size]
+    placed = planes.ratios if "nearest" in kernel else planes.scales
+    chosen = {"INDEX": planes.index, "CHANNELS": 1 if inner == 1 else "inner", **defines}
+    launch(stream, kernel, blocks, [*arrays, *numbers, *placed], chosen)

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 ALIGN = 64  # elements of float32 that a moment's place is rounded to: 256 bytes
 ROW = np.dtype(
-    [(name, np.uint64) for name in ("w", "dw", "first", "second", "master")]
-    + [("count", np.int64), ("chunk", np.int64)]
+    [(name, np.uint64) for name in ("w", "dw", "first", "second", "copy")] + [("count", np.int64), ("chunk", np.int64)]
 )
 
 
@@ -86,14 +85,19 @@ class TensorList:
         _check_places({"weights": self.weights, **lists})
         ws = {f"weight {i}": each for i, each in enumerate(self.weights)}
         dws = {f"gradient {i}": each for i, each in enumerate(self.gradients)}
-        return {"W": checks.float_type("an update", **ws), "G": checks.float_type("an update", **dws)}
+        kind = checks.float_type("an update", **ws)
+        updated = "float" if self.masters else kind
+        return {"W": updated, "G": checks.float_type("an update", **dws), "COPY": kind}
 
     def _rows(self) -> Any:
-        """The table: addresses, how many elements, and which chunk of SPAN elements is a tensor's first."""
+        """The table: addresses, how many elements, and which chunk of SPAN elements is a tensor's first.
+
+        Weights that have masters are copies of these.
+        """
         nothing: list[DeviceArray | None] = [None] * len(self.weights)
-        columns: list[Sequence[DeviceArray | None]] = [self.weights, self.gradients, *self.moments]
+        columns: list[Sequence[DeviceArray | None]] = [self.masters or self.weights, self.gradients, *self.moments]
         columns += [nothing] * (2 - len(self.moments))
-        columns.append(self.masters or nothing)
+        columns.append(self.weights if self.masters else nothing)
         rows, chunk = [], 0
         for w, row in zip(self.weights, zip(*columns, strict=True), strict=True):
             if w.size:

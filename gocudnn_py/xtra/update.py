@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 RULES = {"sgd": 0, "momentum": 1, "adagrad": 2, "adadelta": 3, "adam": 4, "nesterov": 5}
 """The numbers of kernels/update_rule.cuh."""
 MOMENTS = {"sgd": 0, "momentum": 1, "adagrad": 1, "adadelta": 2, "adam": 2, "nesterov": 1}
-BLOCKS = 16  # of each multiprocessor
-MOST_BLOCKS = 1024  # that share the sums of the penalties
+BLOCKS = 64  # of each multiprocessor: many more than it has at once, for all to end together
+MOST_BLOCKS = 2048  # that share the sums of the penalties
 WORKSPACE = 16 * MOST_BLOCKS
 """Bytes of workspace for `regularize`."""
 

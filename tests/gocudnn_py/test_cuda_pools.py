@@ -23,6 +23,7 @@ from gocudnn_py.cuda import (
     require_device_pointer,
     share,
 )
+from gocudnn_py.errors import UnusableResource
 from tests.gocudnn_py.cuda_standin import StandIn, make_device, make_stream, standing_in
 
 needs_bindings = pytest.mark.skipif(find_spec("cuda") is None, reason="cuda-bindings is not installed")
@@ -54,6 +55,21 @@ def test_pools(fake: StandIn, stream: Stream) -> None:
     del buffer
     gc.collect()
     resource.drain()
+    assert fake.names()[-2:] == ["cuMemFreeAsync", "cuMemPoolDestroy"]
+
+
+@needs_bindings
+def test_a_closed_pool_is_given_back_with_its_last_memory(fake: StandIn, stream: Stream) -> None:
+    pool = Pool(stream.device)
+    buffers = [DeviceBuffer(stream, 100, pool=pool) for _ in range(2)]
+    for _ in range(2):
+        pool.close()
+    assert repr(pool).startswith("Pool(closed on ")
+    with pytest.raises(UnusableResource, match="this Pool is closed"):
+        DeviceBuffer(stream, 100, pool=pool)
+    buffers.pop().close()
+    assert "cuMemPoolDestroy" not in fake.names()  # which the driver may not be asked for yet
+    buffers.pop().close()
     assert fake.names()[-2:] == ["cuMemFreeAsync", "cuMemPoolDestroy"]
 
 

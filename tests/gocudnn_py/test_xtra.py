@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gocudnn_py import kernels, xtra
-from gocudnn_py.xtra import checks, losses, moving, update
+from gocudnn_py.xtra import boxes, checks, losses, moving, tiles, update
+from gocudnn_py.xtra.boxes import Axis
 from gocudnn_py.xtra.launcher import KERNELS, LETTERS, PACKS, SPAN, THREADS
-from gocudnn_py.xtra.moving import Axis, Plan
+from gocudnn_py.xtra.squares import Squares
+from gocudnn_py.xtra.tiles import Tiles
 
 FOLDER = kernels.files(kernels.__name__) / "xtra"
 SOURCES = sorted(path.name.removesuffix(".cu") for path in FOLDER.iterdir())
@@ -28,8 +32,8 @@ TYPES = {
     "double": "d",
 }
 MOVES = [
-    {"T": unit, "OFFSET": offset, "RANK": rank, "IN": read, "OUT": write, "CELLS": moving.cells(width, wide) * 1}
-    for width, unit in moving.UNITS.items()
+    {"T": unit, "OFFSET": offset, "RANK": rank, "IN": read, "OUT": write, "CELLS": tiles.cells(width, wide)}
+    for width, unit in boxes.UNITS.items()
     for rank, wide, offset, read, write in [(1, False, "int", 1, 1), (8, True, "long long", 1, 1)]
 ]
 MOVES += [
@@ -40,25 +44,52 @@ MOVES += [
 HALF, BRAIN = {"T": "float16"}, {"T": "bfloat16"}
 VARIANTS: dict[str, list[dict[str, object]]] = {
     "move": MOVES,
+    "box": [
+        {"T": unit, "RANK": rank, "INDEX": index}
+        for unit, rank, index in [("unsigned char", 2, "unsigned int"), ("uint4", 8, "unsigned long long")]
+    ],
+    "transpose": [
+        {"T": unit, "SIDE": side, "TIMES": times, "DOWN": down, "BATCH": batch}
+        for unit, side, times, down, batch in [
+            ("unsigned short", 8, 1, 16, 1), ("unsigned int", 4, 1, 1, 0), ("uint4", 1, 4, 128, 6),
+            ("unsigned char", 8, 1, 8, 2),
+        ]
+    ],
     "elementwise": [
         {"T": "float"}, HALF, BRAIN, {"FILLED": "unsigned long long"}, {"FILLED": "unsigned char"},
         {"FROM": "double", "TO": "float16"}, {"FROM": "bool", "TO": "bfloat16"}, {"FROM": "bfloat16", "TO": "bool"},
         {"FROM": "float16", "TO": "unsigned char"}, {"FROM": "long long", "TO": "int"},
     ],
-    "slopes": [{"T": "float", "PARAMETER": "float"}, HALF | {"PARAMETER": "float"}, BRAIN | {"PARAMETER": "bfloat16"}],
-    "rows": [{"UNIT": unit, "INDEX": "long long"} for unit in moving.UNITS.values()] + [{"UNIT": "uint4"}],
+    "slopes": [
+        {"T": "float", "PARAMETER": "float", "AT_ONCE": 4}, HALF | {"PARAMETER": "float", "INDEX": "unsigned int"},
+        BRAIN | {"PARAMETER": "bfloat16", "AT_ONCE": 8, "INDEX": "unsigned int"},
+    ],
+    "rows": [{"UNIT": unit, "INDEX": "long long"} for unit in boxes.UNITS.values()] + [{"UNIT": "uint4"}],
     "one_hot": [
         {"T": "float", "LABEL": "int"}, BRAIN | {"LABEL": "unsigned char"}, {"T": "bool", "LABEL": "long long"},
     ],
     "windows": [{"T": "float", "LAST": 0}, HALF | {"LAST": 1}],
     "resize": [
-        {"UNIT": "unsigned char"}, {"UNIT": "uint4"}, {"T": "float", "AT_ONCE": 1}, {"T": "float", "AT_ONCE": 4},
-        HALF | {"AT_ONCE": 8}, BRAIN | {"AT_ONCE": 1},
+        {"T": "float", "PACK": 1, "RUN": 4, "TAPS": 4, "TOGETHER": 4, "INDEX": "unsigned int", "CHANNELS": 1},
+        HALF | {"PACK": 8, "RUN": 1, "TAPS": 16, "TOGETHER": 1, "INDEX": "unsigned long long", "CHANNELS": "inner"},
+        BRAIN | {"PACK": 1, "RUN": 8, "TAPS": 2, "TOGETHER": 8, "INDEX": "unsigned int", "CHANNELS": "inner"},
+        {"UNIT": "unsigned char", "RUN": 16, "INDEX": "unsigned int", "CHANNELS": 1},
+        {"UNIT": "uint4", "RUN": 1, "INDEX": "unsigned long long", "CHANNELS": "inner"},
     ],
-    "losses": [{"T": "float", "LABEL": "int", "LANES": 1}, HALF | {"LABEL": "long long", "LANES": 32}, {}],
+    "losses": [
+        {"T": "float", "LABEL": "int", "LANES": 1}, HALF | {"LABEL": "long long", "LANES": 32}, {},
+        {"T": "float", "LABEL": "int", "LANES": 32, "HELD": 8, "ROWS": 1, "CLASSES": 1024},
+        BRAIN | {"LABEL": "unsigned char", "LANES": 4, "HELD": 1, "ROWS": 4, "CLASSES": 24},
+    ],
     "update": [{"W": "float", "G": "float", "RULE": rule} for rule in update.RULES.values()]
-    + [{"W": "bfloat16", "G": "float16", "RULE": 4}, {"W": "float16", "G": "float"}],
-    "images": [{"T": "float"}, HALF | {"CHANNELS": 3, "X_LAST": 1, "Y_LAST": 0}],
+    + [
+        {"W": "bfloat16", "G": "float16", "RULE": 4}, {"W": "float16", "G": "float"},
+        {"W": "float", "G": "float16", "COPY": "bfloat16", "RULE": 4},
+    ],
+    "images": [
+        {"T": "float", "CHANNELS": 1}, HALF | {"CHANNELS": 3, "X_LAST": 1, "Y_LAST": 0, "PACKED": 1},
+        BRAIN | {"CHANNELS": 4, "X_LAST": 0, "Y_LAST": 1, "PACKED": 0, "INDEX": "unsigned int"},
+    ],
     "random": [{"T": "float", "BITS": 24}, HALF | {"BITS": 11}],
 }  # fmt: skip
 """What each file is compiled with here: every type, and every branch."""
@@ -129,31 +160,26 @@ def box(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[Axis, ...]:
     """The axes of a transpose."""
 
     def strides(extents: list[int]) -> list[int]:
-        return [int(moving.math.prod(extents[i + 1 :])) for i in range(len(extents))]
+        return [int(math.prod(extents[i + 1 :])) for i in range(len(extents))]
 
     of_x, of_y = strides(list(shape)), strides([shape[a] for a in axes])
     return tuple(Axis(shape[a], of_x[a], of_y[i]) for i, a in enumerate(axes))
 
 
-def moved(made: Plan) -> int:
-    """How many bytes the tiles have."""
-    return made.width * moving.math.prod(axis.extent for axis in made.axes)
+BOXES = st.lists(st.integers(1, 70), min_size=1, max_size=5).flatmap(
+    lambda shape: st.tuples(st.just(tuple(shape)), st.permutations(range(len(shape))))
+)
+Case = tuple[tuple[int, ...], list[int]]
 
 
 @settings(deadline=None, max_examples=150, derandomize=True)
-@given(
-    st.lists(st.integers(1, 70), min_size=1, max_size=5).flatmap(
-        lambda shape: st.tuples(st.just(tuple(shape)), st.permutations(range(len(shape))))
-    ),
-    st.sampled_from([1, 2, 4, 8]),
-    st.sampled_from([0, 1]),
-)
-def test_plans_hold_what_the_kernel_asks(case: tuple[tuple[int, ...], list[int]], itemsize: int, shift: int) -> None:
-    shape, axes = case
+@given(BOXES, st.sampled_from([1, 2, 4, 8]), st.sampled_from([0, 1]))
+def test_tiles_hold_what_the_kernel_asks(case: Case, itemsize: int, shift: int) -> None:
+    shape, order = case
     aligned = itemsize if shift else 16
-    made = moving.plan(box(shape, tuple(axes)), itemsize, aligned, 16)
-    assert moved(made) == itemsize * moving.math.prod(shape)
-    room = moving.cells(made.width, made.wide) * min(made.packs)
+    axes, width = boxes.widened(boxes.merged(box(shape, tuple(order))), itemsize, aligned)
+    made = tiles.tiles(axes, width, aligned, 16)
+    room = tiles.cells(width, made.wide) * min(made.packs)
     assert made.volume <= room
     tables = 2 * 8 * room // min(made.packs)
     assert made.shared + tables + 64 * 8 <= 48 * 1024
@@ -166,40 +192,80 @@ def test_plans_hold_what_the_kernel_asks(case: tuple[tuple[int, ...], list[int]]
     assert [a.source for a in made.axes] == sorted((a.source for a in made.axes), reverse=True)
 
 
+@settings(deadline=None, max_examples=300, derandomize=True)
+@given(BOXES, st.sampled_from([1, 2, 4, 8]), st.sampled_from([4, 8, 16]))
+def test_every_element_of_a_box_is_in_a_square_once(case: Case, itemsize: int, aligned: int) -> None:
+    shape, order = case
+    axes, width, how = moving.plan(box(shape, tuple(order)), itemsize, max(aligned, itemsize), 16)
+    assert width * math.prod(axis.extent for axis in axes) == itemsize * math.prod(shape)
+    if not isinstance(how, Squares):
+        return
+    assert how.side * width in (8, 16)
+    assert how.side * width <= max(aligned, itemsize)
+    assert THREADS % how.down == 0
+    assert how.side * how.times * how.width * THREADS * how.side <= 32 * 1024
+    for extent, tile, count in zip((how.rows.extent, how.columns.extent), how.tile, how.tiles, strict=True):
+        assert extent % how.side == 0
+        assert (count - 1) * tile < extent <= count * tile
+
+
 @pytest.mark.parametrize(
-    ("shape", "axes", "itemsize", "rank", "width", "packs", "run"),
+    ("shape", "axes", "itemsize", "found"),
     [
-        ((64, 256, 56 * 56), (0, 2, 1), 4, 3, 4, (1, 1), 32),  # NCHW to NHWC
-        ((64, 256, 56 * 56), (0, 2, 1), 2, 3, 2, (2, 2), 64),
-        ((64, 224 * 224, 3), (0, 2, 1), 1, 3, 1, (4, 4), 2048),  # images
-        ((64, 128, 40), (1, 0, 2), 4, 3, 16, (1, 1), 10),  # rows of 160 bytes stay together
-        ((4096, 4096), (1, 0), 8, 2, 8, (1, 1), 32),
+        ((64, 256, 56 * 56), (0, 2, 1), 4, (4, 16)),  # NCHW to NHWC
+        ((64, 256, 56 * 56), (0, 2, 1), 2, (8, 16)),
+        ((64, 56 * 56, 16), (0, 2, 1), 2, (8, 128)),  # and back, of few channels
+        ((64, 4, 56 * 56), (0, 2, 1), 4, (4, 1)),
+        ((64, 224 * 224, 3), (0, 2, 1), 1, "tiles"),  # images
+        ((64, 128, 40), (1, 0, 2), 4, "box"),  # rows of 160 bytes stay together
+        ((64, 128, 4), (1, 0, 2), 4, (1, 16)),  # and of 16 bytes
+        ((4096, 4096), (1, 0), 8, (2, 16)),
+        ((64, 16, 16), (0, 2, 1), 2, "tiles"),  # many small ones
+        ((4095, 4096), (1, 0), 4, "tiles"),
     ],
 )
-def test_plans_of_usual_moves(
-    shape: tuple[int, ...], axes: tuple[int, ...], itemsize: int, rank: int, width: int, packs: Any, run: int
+def test_how_usual_boxes_are_moved(shape: tuple[int, ...], axes: tuple[int, ...], itemsize: int, found: Any) -> None:
+    _, _, how = moving.plan(box(shape, axes), itemsize, 16, 16)
+    if isinstance(how, Squares):
+        assert (how.side, how.down) == found
+    else:
+        assert (how if isinstance(how, str) else "tiles") == found
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "itemsize", "packs", "run"),
+    [
+        ((64, 256, 56 * 56), (0, 2, 1), 4, (1, 1), 32),
+        ((64, 256, 56 * 56), (0, 2, 1), 2, (2, 2), 64),
+        ((64, 224 * 224, 3), (0, 2, 1), 1, (4, 4), 2048),
+        ((4096, 4096), (1, 0), 8, (1, 1), 32),
+    ],
+)
+def test_tiles_of_usual_moves(
+    shape: tuple[int, ...], axes: tuple[int, ...], itemsize: int, packs: tuple[int, int], run: int
 ) -> None:
-    made = moving.plan(box(shape, axes), itemsize, 16, 16)
-    assert (len(made.axes), made.width, made.packs) == (rank, width, packs)
+    made = tiles.tiles(boxes.merged(box(shape, axes)), itemsize, 16, 16)
+    assert made.packs == packs
     longest = [
-        made.tile[order[0]] * width
-        for order in (moving.fastest_first(made.axes, side) for side in ("source", "target"))
+        made.tile[order[0]] * itemsize
+        for order in (boxes.fastest_first(made.axes, side) for side in ("source", "target"))
     ]
-    assert max(longest) >= min(128, run * width)
-    places = moving._places(made)
+    assert max(longest) >= min(128, run * itemsize)
+    places = tiles._places(made)
     padded = places + places // made.run * made.pad
-    assert moving._conflicts(padded, width) <= 2
+    assert tiles._conflicts(padded, itemsize) <= 2
 
 
 def test_a_plain_copy_is_one() -> None:
-    made = moving.plan(box((3, 4, 5), (0, 1, 2)), 4, 16, 4)
-    assert made.together == 240
-    assert moving.plan((), 8, 8, 8).together == 8
+    assert moving.plan(box((3, 4, 5), (0, 1, 2)), 4, 16, 4) == ((Axis(60, 1, 1),), 4, "together")
+    assert moving.plan((), 8, 8, 8) == ((Axis(1, 1, 1),), 8, "together")
 
 
 def test_far_apart_elements_are_reached_by_64_bits() -> None:
-    assert moving.plan(box((3, 2**30), (1, 0)), 1, 16, 16).wide is True
-    assert moving.plan(box((3, 2**20), (1, 0)), 1, 16, 16).wide is False
+    for extent, wide in ((2**30, True), (2**20, False)):
+        _, _, how = moving.plan(box((3, extent), (1, 0)), 1, 16, 16)
+        assert isinstance(how, Tiles)
+        assert how.wide is wide
 
 
 def test_too_many_tiles_are_refused() -> None:
@@ -211,6 +277,6 @@ def test_too_many_tiles_are_refused() -> None:
 def test_c_types_have_their_sizes() -> None:
     sizes = {"bool": 1, "unsigned char": 1, "signed char": 1, "short": 2, "unsigned short": 2, "int": 4, "float": 4}
     for name, kind in checks.C_TYPES.items():
-        assert moving.np.dtype(name if name != "bfloat16" else "float16").itemsize == sizes.get(
+        assert np.dtype(name if name != "bfloat16" else "float16").itemsize == sizes.get(
             kind, 2 if "float16" in kind else 4 if "unsigned int" in kind else 8
         )

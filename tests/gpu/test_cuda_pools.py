@@ -57,11 +57,12 @@ def test_a_pool_has_a_limit(backend: CudaBackend) -> None:
 
 
 def test_a_pool_that_is_closed_first(backend: CudaBackend) -> None:
-    pool = Pool(backend.device)
-    buffer = DeviceBuffer(backend.stream, 1 << 20, pool=pool, zeroed=True)
-    pool.close()
-    assert not buffer.download(np.ones(1 << 20, np.uint8)).any()
-    buffer.close()
+    for _ in range(200):  # the driver's fault, were it destroyed first, comes with the next few
+        pool = Pool(backend.device)
+        buffer = DeviceBuffer(backend.stream, 1 << 20, pool=pool, zeroed=True)
+        pool.close()
+        assert not buffer.download(np.ones(1 << 20, np.uint8)).any()
+        buffer.close()
     backend.synchronize()
 
 

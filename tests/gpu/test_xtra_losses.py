@@ -20,15 +20,21 @@ def sums(shape: tuple[int, ...]) -> float:
 
 @every_float
 @pytest.mark.parametrize("factor", [None, 0.5])
+@pytest.mark.parametrize("shift", [0, 1])
 @pytest.mark.parametrize(
     ("shape", "by_sample"),
-    [((7, 3), True), ((3, 1025), True), ((2, 3, 4, 5), True), ((40_000,), False), ((7, 3), False), ((1,), False)],
+    [
+        ((7, 3), True), ((3, 1025), True), ((2, 3, 4, 5), True), ((2, 8200), True), ((40_001,), False),
+        ((7, 3), False), ((1,), False),
+    ],
     ids=str,
-)
-def test_squared_error(shape: tuple[int, ...], by_sample: bool, factor: float | None, dtype: str, card: Card) -> None:
+)  # fmt: skip
+def test_squared_error(
+    shape: tuple[int, ...], by_sample: bool, shift: int, factor: float | None, dtype: str, card: Card
+) -> None:
     y, target = numbers(shape, dtype), numbers(shape, dtype, 1)
     loss, dy = card.empty(shape[:1] if by_sample else (), "float32"), card.empty(shape, dtype)
-    xtra.squared_error(card.stream, card.put(y, 1), card.put(target), loss, dy, factor)
+    xtra.squared_error(card.stream, card.put(y, shift), card.put(target), loss, dy, factor)
     difference = y.astype(np.float64) - target.astype(np.float64)
     squares = difference.reshape(shape[0] if by_sample else 1, -1) ** 2
     by = factor or 1 / squares.shape[1]
@@ -67,20 +73,13 @@ def cross_entropy(logits: Array, labels: Array, axis: int) -> tuple[Array, Array
     return losses, dlogits
 
 
-@every_float
-@pytest.mark.parametrize("kind", ["int32", "int64", "uint8"])
-@pytest.mark.parametrize(
-    ("shape", "axis"),
-    [((9, 10), 1), ((200, 3), 1), ((3, 1000), -1), ((5, 1), 1), ((2, 5, 6, 7), 1), ((2, 6, 7, 5), 3), ((4, 3), 0)],
-    ids=str,
-)
-def test_softmax_cross_entropy(shape: tuple[int, ...], axis: int, kind: str, dtype: str, card: Card) -> None:
+def check_cross_entropy(card: Card, shape: tuple[int, ...], axis: int, kind: str, dtype: str, shift: int) -> None:
     logits = numbers(shape, dtype) * np.array(3, dtype if dtype != "bfloat16" else "float32")
     logits = logits.astype(numbers((1,), dtype).dtype)
     rest = tuple(n for i, n in enumerate(shape) if i != axis % len(shape))
     labels = np.random.default_rng(2).integers(0, min(250, shape[axis]), rest).astype(kind)
     losses, loss = card.empty(rest, "float32"), card.empty((1,), "float32")
-    on_logits, dlogits = card.put(logits, 1), card.empty(shape, dtype)
+    on_logits, dlogits = card.put(logits, shift), card.empty(shape, dtype)
     xtra.softmax_cross_entropy(card.stream, on_logits, card.put(labels), losses, dlogits, loss, axis=axis)
     each, gradient = cross_entropy(logits, labels.astype(np.int64), axis)
     span = np.abs(logits.astype(np.float64)).max()
@@ -90,6 +89,47 @@ def test_softmax_cross_entropy(shape: tuple[int, ...], axis: int, kind: str, dty
     found = card.get(dlogits)
     xtra.softmax_cross_entropy(card.stream, on_logits, card.put(labels), losses, on_logits, axis=axis)  # in place
     same(card.get(on_logits), found)
+
+
+@every_float
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint8"])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((9, 10), 1), ((200, 3), 1), ((3, 1000), -1), ((5, 1), 1), ((2, 5, 6, 7), 1), ((2, 6, 7, 5), 3), ((4, 3), 0)],
+    ids=str,
+)
+def test_softmax_cross_entropy(shape: tuple[int, ...], axis: int, kind: str, dtype: str, card: Card) -> None:
+    check_cross_entropy(card, shape, axis, kind, dtype, 1)
+
+
+@every_float
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((1025, 8), "int32"), ((70, 16), "int64"), ((2, 35, 24), "uint8"), ((9, 80), "int32"), ((3, 1000), "int64"),
+        ((5, 1024), "uint8"), ((2, 2048), "int32"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_softmax_cross_entropy_of_rows_of_packs(shape: tuple[int, ...], kind: str, dtype: str, card: Card) -> None:
+    check_cross_entropy(card, shape, -1, kind, dtype, 0)
+
+
+@every_float
+def test_rows_of_packs_out_of_the_ordinary(dtype: str, card: Card) -> None:
+    """As rows that are not aligned."""
+    logits, labels = numbers((12, 40), dtype), np.full(12, 20)
+    logits[1:3, 20], logits[3:5, 7], logits[5, 20] = -np.inf, np.inf, np.inf
+    logits[2], logits[6], logits[7, 3] = -np.inf, np.inf, np.nan
+    logits[8, 20], logits[9, 20] = 1e4, -1e4
+    labels[4], labels[10:] = 7, [-1, 40]
+    losses, dlogits = [card.empty((12,), "float32") for _ in "ab"], [card.empty((12, 40), dtype) for _ in "ab"]
+    for shift in (0, 1):
+        given = card.put(logits, shift), card.put(labels), losses[shift], dlogits[shift]
+        xtra.softmax_cross_entropy(card.stream, *given, factor=1.0)
+    np.testing.assert_allclose(card.get(losses[0]), card.get(losses[1]), rtol=1e-5, atol=1e-6)
+    packed, plain = (card.get(each).astype(np.float64) for each in dlogits)
+    np.testing.assert_allclose(packed, plain, rtol=1e-2, atol=1e-6)
 
 
 def test_labels_and_logits_out_of_the_ordinary(card: Card) -> None:
@@ -149,12 +189,13 @@ def test_what_is_refused(card: Card) -> None:
 
 
 @every_float
-@pytest.mark.parametrize("shapes", [[(3,)], [(5, 7), (1,), (0, 4), (2100,), (1025,)]], ids=str)
-def test_penalties(shapes: list[tuple[int, ...]], dtype: str, card: Card) -> None:
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("shapes", [[(3,)], [(5, 7), (1,), (0, 4), (5000,), (4097,)]], ids=str)
+def test_penalties(shapes: list[tuple[int, ...]], shift: int, dtype: str, card: Card) -> None:
     ws = [numbers(shape, dtype, seed) for seed, shape in enumerate(shapes)]
     dws = [numbers(shape, dtype, 10 + seed) for seed, shape in enumerate(shapes)]
     ws[0].reshape(-1)[0] = 0  # has no sign
-    on_w, on_dw = [card.put(w, 1) for w in ws], [card.put(dw) for dw in dws]
+    on_w, on_dw = [card.put(w, shift) for w in ws], [card.put(dw) for dw in dws]
     tensors, penalties = xtra.TensorList(card.stream, on_w, on_dw), card.empty((2,), "float32")
     xtra.regularize(card.stream, tensors, penalties, l1=0.01, l2=0.02, scale=0.25)
     wide = [w.astype(np.float64) for w in ws]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ SIZES = [
     ((6, 6), (6, 6)),
     ((3, 2), (40, 33)),
     ((33, 40), (2, 3)),
+    ((20, 8), (40, 16)),
+    ((36, 16), (20, 8)),
 ]
 every_size = pytest.mark.parametrize(("size", "y_size"), SIZES, ids=str)
 every_coordinate = pytest.mark.parametrize("coordinates", COORDINATES)
@@ -101,6 +104,41 @@ def test_bilinear_and_both_gradients(
     close(card.get(dx), turned(rows.T @ dy @ columns, layout), turned(rows.T @ np.abs(dy) @ columns, layout), terms)
 
 
+@pytest.mark.parametrize(("name", "value"), [("ENOUGH", 0), ("NARROW", 0), ("TOGETHER", 1), ("TAPS", 1)])
+@every_layout
+@pytest.mark.parametrize(("size", "y_size"), [SIZES[6], *SIZES[8:]], ids=str)
+def test_threads_that_take_more_or_less(
+    size: tuple[int, int],
+    y_size: tuple[int, int],
+    layout: Any,
+    name: str,
+    value: int,
+    card: Card,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.import_module("gocudnn_py.xtra.resize"), name, value)
+    for dtype, channels, coordinates in [("float32", 3, "half_pixel"), ("float16", 8, "align_corners")]:
+        test_nearest(size, y_size, coordinates, layout, dtype, channels, card)
+        test_bilinear_and_both_gradients(size, y_size, coordinates, layout, dtype, channels, 0, card)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@every_coordinate
+@pytest.mark.parametrize(("size", "y_size"), [*SIZES[:3], *SIZES[-4:]], ids=str)
+def test_what_is_infinite_reaches_only_what_it_was_made_of(
+    size: tuple[int, int], y_size: tuple[int, int], coordinates: Any, mode: Any, card: Card
+) -> None:
+    up = np.zeros((1, 2, *y_size), np.float32)
+    up[0, 0, y_size[0] // 2, y_size[1] // 2] = up[0, 1, -1, -1] = np.inf
+    dx = card.empty((1, 2, *size), "float32")
+    xtra.resize_backward(card.stream, card.put(up), dx, mode, coordinates)
+    if mode == "nearest":
+        rows, columns = (np.eye(pair[0])[chosen(*pair, coordinates)] for pair in zip(size, y_size, strict=True))
+    else:
+        rows, columns = (shares(*pair, coordinates) for pair in zip(size, y_size, strict=True))
+    same(np.isinf(card.get(dx)), rows.T @ np.isinf(up) @ columns > 0)
+
+
 @every_float
 def test_many_small_planes(dtype: str, card: Card) -> None:
     x = numbers((300, 7, 4, 4), dtype)
@@ -112,6 +150,8 @@ def test_many_small_planes(dtype: str, card: Card) -> None:
 def test_nothing(card: Card) -> None:
     dx = card.empty((2, 3, 4, 4), "float32")
     xtra.resize_backward(card.stream, card.empty((2, 3, 0, 5), "float32"), dx, "bilinear")
+    assert not card.get(dx).any()
+    xtra.resize_backward(card.stream, card.empty((2, 3, 5, 0), "float32"), dx)
     assert not card.get(dx).any()
     xtra.resize(card.stream, dx, card.empty((2, 3, 0, 5), "float32"))
 

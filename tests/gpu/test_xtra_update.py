@@ -16,7 +16,7 @@ from gocunets import convnetgo
 from tests.gpu.test_xtra import UNIT, Array, Card, close, numbers, same
 from tests.gpu.test_xtra import card as card
 
-SHAPES = [(3, 5), (1,), (1023,), (0, 2), (1024,), (2, 1500), (1, 1)]
+SHAPES = [(3, 5), (1,), (1023,), (0, 2), (4096,), (2, 1500), (5, 1000), (1, 1), (4097,), (8192,), (7,), (3,), (10_001,)]
 STEPS = 3
 PLAIN = Options()
 RATE = float(np.float32(0.05))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gocudnn_py._abi.cudnn import BackendNormMode as NormMode
 from gocudnn_py.cudnn.graph import norms
-from gocudnn_py.cudnn.graph.norms import NormMode
 
 if TYPE_CHECKING:
     from gocudnn_py.cudnn.graph.builder import Builder

@@ -1,24 +1,40 @@
 // The updates of a list of tensors by one launch, and their penalties. W and G are the types of weights and gradients;
-// moments are float32, as are the masters, copies of weights in half precision that are updated in their place.
+// moments are float32. Where weights in half precision have masters of float32, w are the masters and the weights are
+// their copies, of type COPY.
 
 #include "launch.cuh"
+#include "pack.cuh"
 #include "update_rule.cuh"
 
-#define EACH 4  // elements that a thread takes at a time
+#ifndef COPY
+#define COPY W
+#endif
+
+#define EACH 16  // elements of a chunk that a thread takes
 #define CHUNK (MAX_THREADS * EACH)
+#define WIDTH 4  // elements of a pack
 
 struct Tensor {
     W* w;
     G* dw;
-    float* first;   // moments and master may be absent
+    float* first;  // moments and copy may be absent
     float* second;
-    float* master;
+    COPY* copy;
     long long count;
     long long first_chunk;
+    // Whether all of it are whole packs, on multiples of these.
+    __device__ __forceinline__ bool packed() const
+    {
+        return off(w) + off(dw) + off(first) + off(second) + off(copy) + count % WIDTH == 0;
+    }
+    template <typename Number> static __device__ __forceinline__ int off(const Number* numbers)
+    {
+        return static_cast<int>(reinterpret_cast<unsigned long long>(numbers) % sizeof(Pack<Number, WIDTH>));
+    }
 };
 
-// The tensor that a chunk is of.
-__device__ __forceinline__ Tensor tensor_of(const Tensor* tensors, int count, long long chunk)
+// A chunk as a tensor of its own, of at most CHUNK elements.
+__device__ __forceinline__ Tensor chunk_of(const Tensor* tensors, int count, long long chunk)
 {
     int low = 0, high = count;
     while (high - low > 1) {
@@ -26,10 +42,81 @@ __device__ __forceinline__ Tensor tensor_of(const Tensor* tensors, int count, lo
         if (tensors[middle].first_chunk <= chunk) low = middle;
         else high = middle;
     }
-    return tensors[low];
+    Tensor found = tensors[low];
+    const long long begin = (chunk - found.first_chunk) * CHUNK;
+    found.w += begin;
+    found.dw += begin;
+    if (found.first) found.first += begin;
+    if (found.second) found.second += begin;
+    if (found.copy) found.copy += begin;
+    found.count = min(found.count - begin, static_cast<long long>(CHUNK));
+    return found;
+}
+
+// The i-th pack.
+template <int N, typename Number> __device__ __forceinline__ Pack<Number, N> got(const Number* numbers, int i)
+{
+    return reinterpret_cast<const Pack<Number, N>*>(numbers)[i];
+}
+
+template <int N, typename Number>
+__device__ __forceinline__ void put(Number* numbers, int i, const Pack<float, N>& values)
+{
+    Pack<Number, N> made;
+#pragma unroll
+    for (int j = 0; j < N; ++j) made.at[j] = values.at[j];
+    reinterpret_cast<Pack<Number, N>*>(numbers)[i] = made;
 }
 
 #ifdef RULE
+#define AT_ONCE (HAS_FIRST || sizeof(W) + sizeof(G) > 4 ? 8 : 16)  // elements that a thread reads before it writes
+
+// What a launch says to every element; see update_rule.cuh.
+struct Constants {
+    float rate, root, shrink, c0, c1, c2, rest_0, rest_1, l1, l2, factor, keep;
+};
+
+// The update of a chunk by packs of N.
+template <int N> __device__ __forceinline__ void update_chunk(const Tensor& tensor, const Constants& by)
+{
+    constexpr int PACKS_AT_ONCE = AT_ONCE / N;
+    const int count = tensor.count / N;
+#pragma unroll 1
+    for (int start = threadIdx.x; start < count; start += PACKS_AT_ONCE * MAX_THREADS) {
+        Pack<W, N> w[PACKS_AT_ONCE];
+        Pack<G, N> dw[PACKS_AT_ONCE];
+        Pack<float, N> first[PACKS_AT_ONCE], second[PACKS_AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < PACKS_AT_ONCE; ++k) {
+            const int i = min(start + k * MAX_THREADS, count - 1);  // those beyond the end are read from the end
+            w[k] = got<N>(tensor.w, i);
+            dw[k] = got<N>(tensor.dw, i);
+            if (HAS_FIRST) first[k] = got<N>(tensor.first, i);
+            if (HAS_SECOND) second[k] = got<N>(tensor.second, i);
+        }
+#pragma unroll
+        for (int k = 0; k < PACKS_AT_ONCE; ++k) {
+            const int i = start + k * MAX_THREADS;
+            if (i >= count) continue;
+            Pack<float, N> made, kept;
+#pragma unroll
+            for (int j = 0; j < N; ++j) {
+                const float weight = w[k].at[j], up = dw[k].at[j];
+                const float g = regularized(weight, by.factor * up, by.l1, by.l2);
+                made.at[j] = updated(
+                    by.shrink * weight, g, first[k].at[j], second[k].at[j], by.rate, by.root, by.c0, by.c1, by.c2,
+                    by.rest_0, by.rest_1);
+                kept.at[j] = by.keep == 0.0f ? 0.0f : by.keep * up;
+            }
+            put(tensor.w, i, made);
+            if (tensor.copy) put(tensor.copy, i, made);
+            if (HAS_FIRST) put(tensor.first, i, first[k]);
+            if (HAS_SECOND) put(tensor.second, i, second[k]);
+            if (by.keep != 1.0f) put(tensor.dw, i, kept);
+        }
+    }
+}
+
 // Of the rule's constants see update_rule.cuh. The gradient is factor dw, dw becomes keep dw, and weights shrink by
 // rate decay of themselves beforehand. Step and rate are those at step_at and rate_at, if these are there.
 extern "C" __global__ void __launch_bounds__(MAX_THREADS) update_all(
@@ -51,38 +138,49 @@ extern "C" __global__ void __launch_bounds__(MAX_THREADS) update_all(
         shared_root = static_cast<float>(root);
     }
     __syncthreads();
-    const float by = shared_rate, root = shared_root, shrink = shared_shrink;
-    const float c0 = constant_0, c1 = constant_1, c2 = constant_2, l1_factor = l1, l2_factor = l2;
-    const float rest_0 = 1.0 - constant_0, rest_1 = 1.0 - constant_1, up = factor, kept = keep;
+    const float c0 = constant_0, c1 = constant_1, c2 = constant_2, rest_0 = 1.0 - constant_0, rest_1 = 1.0 - constant_1;
+    const float l1_factor = l1, l2_factor = l2, up = factor, kept = keep;
+    const Constants by{
+        shared_rate, shared_root, shared_shrink, c0, c1, c2, rest_0, rest_1, l1_factor, l2_factor, up, kept};
     for (long long chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
-        const Tensor tensor = tensor_of(tensors, count, chunk);
-        const long long start = (chunk - tensor.first_chunk) * CHUNK + threadIdx.x;
-        float w[EACH], dw[EACH], first[EACH], second[EACH];
-#pragma unroll
-        for (int k = 0; k < EACH; ++k) {
-            const long long i = start + k * MAX_THREADS;
-            if (i >= tensor.count) continue;
-            w[k] = tensor.master ? tensor.master[i] : static_cast<float>(tensor.w[i]);
-            dw[k] = tensor.dw[i];
-            if (HAS_FIRST) first[k] = tensor.first[i];
-            if (HAS_SECOND) second[k] = tensor.second[i];
-        }
-#pragma unroll
-        for (int k = 0; k < EACH; ++k) {
-            const long long i = start + k * MAX_THREADS;
-            if (i >= tensor.count) continue;
-            const float g = regularized(w[k], up * dw[k], l1_factor, l2_factor);
-            const float made = updated(
-                shrink * w[k], g, first[k], second[k], by, root, c0, c1, c2, rest_0, rest_1);
-            tensor.w[i] = made;
-            if (tensor.master) tensor.master[i] = made;
-            if (HAS_FIRST) tensor.first[i] = first[k];
-            if (HAS_SECOND) tensor.second[i] = second[k];
-            if (kept != 1.0f) tensor.dw[i] = kept == 0.0f ? 0.0f : kept * dw[k];
-        }
+        const Tensor tensor = chunk_of(tensors, count, chunk);
+        if (tensor.packed()) update_chunk<WIDTH>(tensor, by);
+        else update_chunk<1>(tensor, by);
     }
 }
 #else
+// dw becomes factor dw + l1 sign(w) + l2 w for a chunk, by packs of N; a thread's |w| and w^2 are added to the sums.
+template <int N> __device__ __forceinline__ void regularize_chunk(
+    const Tensor& tensor, float factor, float l1, float l2, double& magnitudes, double& squares)
+{
+    const int count = tensor.count / N;
+    Pack<W, N> w[EACH / N];
+    Pack<G, N> dw[EACH / N];
+    float magnitude = 0.0f, square = 0.0f;
+#pragma unroll
+    for (int k = 0; k < EACH / N; ++k) {
+        const int i = min(static_cast<int>(k * MAX_THREADS + threadIdx.x), count - 1);  // beyond the end: the last
+        w[k] = got<N>(tensor.w, i);
+        dw[k] = got<N>(tensor.dw, i);
+    }
+#pragma unroll
+    for (int k = 0; k < EACH / N; ++k) {
+        const int i = k * MAX_THREADS + threadIdx.x;
+        if (i >= count) continue;
+        Pack<float, N> made;
+#pragma unroll
+        for (int j = 0; j < N; ++j) {
+            const float weight = w[k].at[j];
+            made.at[j] = regularized(weight, factor * static_cast<float>(dw[k].at[j]), l1, l2);
+            magnitude += fabsf(weight);
+            square += weight * weight;
+        }
+        put(tensor.dw, i, made);
+    }
+    magnitudes += magnitude;
+    squares += square;
+}
+
 // dw becomes factor dw + l1 sign(w) + l2 w; sums (gridDim.x, 2) of |w| and of w^2.
 extern "C" __global__ void __launch_bounds__(MAX_THREADS) regularize_all(
     const Tensor* tensors, int count, long long chunks, double* sums, double factor, double l1, double l2)
@@ -91,26 +189,9 @@ extern "C" __global__ void __launch_bounds__(MAX_THREADS) regularize_all(
     const float l1_factor = l1, l2_factor = l2, up = factor;
     double magnitudes = 0.0, squares = 0.0;
     for (long long chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
-        const Tensor tensor = tensor_of(tensors, count, chunk);
-        const long long start = (chunk - tensor.first_chunk) * CHUNK + threadIdx.x;
-        float w[EACH], dw[EACH], magnitude = 0.0f, square = 0.0f;
-#pragma unroll
-        for (int k = 0; k < EACH; ++k) {
-            const long long i = start + k * MAX_THREADS;
-            if (i >= tensor.count) continue;
-            w[k] = tensor.master ? tensor.master[i] : static_cast<float>(tensor.w[i]);
-            dw[k] = tensor.dw[i];
-        }
-#pragma unroll
-        for (int k = 0; k < EACH; ++k) {
-            const long long i = start + k * MAX_THREADS;
-            if (i >= tensor.count) continue;
-            tensor.dw[i] = regularized(w[k], up * dw[k], l1_factor, l2_factor);
-            magnitude += fabsf(w[k]);
-            square += w[k] * w[k];
-        }
-        magnitudes += magnitude;
-        squares += square;
+        const Tensor tensor = chunk_of(tensors, count, chunk);
+        if (tensor.packed()) regularize_chunk<WIDTH>(tensor, up, l1_factor, l2_factor, magnitudes, squares);
+        else regularize_chunk<1>(tensor, up, l1_factor, l2_factor, magnitudes, squares);
     }
     const double magnitude = sum_over_block(magnitudes, memory), square = sum_over_block(squares, memory);
     if (threadIdx.x) return;
