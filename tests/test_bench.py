@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gocunets import backends
-from gocunets.bench import account, accuracy, bindings, cold, cpu, cpu_worker, launch, thesis
+from gocunets.bench import account, accuracy, bandwidth, bindings, cold, cpu, cpu_worker, launch, thesis
 from gocunets.cli import main
 from gocunets.errors import GocunetsError
 
@@ -108,6 +108,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "run", lambda: rows)
     calls = [bindings.Row("graph", "ours", 5.0), bindings.Row("graph", "C", 3.5), bindings.Row("event", "ours", 1.25)]
     monkeypatch.setattr(bindings, "run", lambda: calls)
+    parts = [{"float32": 1.09, "float16": 0.5, "bfloat16": 0.5}] * 2
+    monkeypatch.setattr(bandwidth, "run", lambda mebibytes, kernels: [bandwidth.Row("fill", *parts)])
     monkeypatch.setattr(cold, "run", lambda processes: [cold.Row("gocunets", 1, dict.fromkeys(cold.PHASES, 0.5))])
 
 
@@ -119,6 +121,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> None:
         (["accuracy", "--data", "digits"], ["97.00 99.00 98.00", "98.00", "96.00"]),
         (["launch"], ["4.00", "2.00", "not installed"]),
         (["bindings"], ["5.00", "+1.50", "+0.00", "1.25", "-"]),
+        (["bandwidth"], ["fill", "1.09", "0.50"]),
         (["cold"], ["gocunets", "0.50", "2.50"]),
     ],
     ids=lambda value: value[0],
@@ -130,6 +133,13 @@ def test_tables_of_a_card(
     output = capsys.readouterr().out
     for cell in cells:
         assert re.search(rf"│ +{re.escape(cell)} +│|│ {re.escape(cell)} +│", output), cell
+
+
+def test_the_rows_of_a_kernel_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [{"kernel": "fill", "dtype": dtype, "GB/s": 1.5, "of a copy": 0.5} for dtype in bandwidth.DTYPES]
+    monkeypatch.setattr(bandwidth, "measured", lambda what, module, *arguments: found)
+    (row,) = bandwidth.run(1)
+    assert (row.kernel, row.gigabytes["bfloat16"], row.of_a_copy["float16"]) == ("fill", 1.5, 0.5)
 
 
 def test_what_products_are_is_said(pretend: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -239,7 +239,7 @@ def main() -> None:
     stream = Device().stream()
     size, dtypes = chosen.mebibytes * 2**20, chosen.dtypes.split(",")
     rows = [row for dtype in dtypes for row in measure(stream, dtype, size, chosen.kernels)]
-    print(json.dumps(rows, indent=0))
+    print(json.dumps(rows))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-from gocudnn_py._abi.nvjpeg import Backend
+from gocudnn_py._abi.nvjpeg import Backend, ScaleFactor
 from gocudnn_py._abi.nvjpeg import Image as Structure
 from gocudnn_py.cuda import DeviceBuffer, Stream
 from gocudnn_py.errors import NvjpegError
@@ -77,8 +77,8 @@ class BatchDecoder:
     ) -> None:
         """Decode one JPEG into each image, in stream order; with `params`, by backends that take them.
 
-        Raises ValueError when an image has not the planes of its JPEG (nvjpegDecodeBatched, nvjpegDecodeBatchedEx,
-        nvjpegDecodeBatchedInitialize, nvjpegGetImageInfo).
+        Raises ValueError when an image has not the planes of its JPEG, or one is to be scaled
+        (nvjpegDecodeBatched, nvjpegDecodeBatchedEx, nvjpegDecodeBatchedInitialize, nvjpegGetImageInfo).
         """
         self._check(sources, images, params)
         contents = [self._content(source) for source in sources]
@@ -130,6 +130,9 @@ class BatchDecoder:
             raise ValueError(f"backend {self.owner.backend.name} takes no JPEGs on the GPU; {_names(FROM_DEVICE)} do")
         if params is not None and self.owner.backend not in WITH_PARAMS:
             raise ValueError(f"backend {self.owner.backend.name} takes no params; {_names(WITH_PARAMS)} do")
+        for each in params or ():
+            if each.scale is not ScaleFactor.NONE:  # nvJPEG would write the whole picture, beyond the image
+                raise ValueError(f"a batch cannot be scaled by {each.scale.name}; a Decoder of backend HARDWARE can")
 
     def _content(self, source: Any) -> Any:
         return source if isinstance(source, DeviceBuffer) else jpeg_bytes(source)

@@ -36,7 +36,7 @@ class DecodeParams(Part):
         scale: ScaleFactor | None = None,
     ) -> Self:
         """Change what is named: the format; the region x, y, width, height, WHOLE for all; whether four components are
-        CMYK, to be converted; how to set it upright; and how small, which the hardware backend alone does.
+        CMYK, to be converted; how to set it upright; and how small, which a `Decoder` of backend HARDWARE alone does.
 
         A region counts in the picture set upright. (nvjpegDecodeParamsSetOutputFormat, nvjpegDecodeParamsSetROI,
         nvjpegDecodeParamsSetAllowCMYK, nvjpegDecodeParamsSetExifOrientation, nvjpegDecodeParamsSetScaleFactor)

@@ -167,6 +167,24 @@ def bindings_command(debug: bool) -> None:
     console().print(table)
 
 
+@bench_command.command("bandwidth", context_settings={"show_default": True})
+@click.option("--mebibytes", type=click.IntRange(1), default=512, help="The size of an array.")
+@click.option("--kernels", default="", help="Those whose names match this regular expression.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def bandwidth_command(mebibytes: int, kernels: str, debug: bool) -> None:
+    """How much of a device-to-device copy's bandwidth the kernels of gocudnn_py.xtra reach."""
+    from ..backends import choose
+    from ..bench import bandwidth
+
+    choose("cuda")
+    table = Table(title="Parts of a copy's bandwidth", title_justify="left")
+    for name in ("kernel", *bandwidth.DTYPES):
+        table.add_column(name, justify="left" if name == "kernel" else "right")
+    for row in bandwidth.run(mebibytes, kernels):
+        table.add_row(row.kernel, *(f"{row.of_a_copy[dtype]:.2f}" for dtype in bandwidth.DTYPES))
+    console().print(table)
+
+
 @bench_command.command("cold", context_settings={"show_default": True})
 @click.option(
     "--processes", type=click.IntRange(min=1), default=3, help="Starts of each; caches are cold at the first."

@@ -433,6 +433,9 @@ def test_batches_of_other_backends(fake: Recorded, stream: Any) -> None:
     BatchDecoder(hardware, 1).decode([JPEG], [image], stream, [params])
     *_, every, cuda = fake.last("nvjpegDecodeBatchedEx")
     assert (list(every), cuda) == ([params.handle], 77)
+    params.set(scale=ScaleFactor.SCALE_1_BY_2)
+    with pytest.raises(ValueError, match="a batch cannot be scaled by SCALE_1_BY_2"):
+        BatchDecoder(hardware, 1).decode([JPEG], [image], stream, [params])
     on_gpu: Any = fake_buffer(stream, 999, 0x700000)
     BatchDecoder(Handle(stream.device, Backend.GPU_HYBRID_DEVICE), 1).decode([on_gpu], [image], stream)
     _, _, data, lengths, _, _ = fake.last("nvjpegDecodeBatched")

@@ -477,17 +477,30 @@ def test_hardware(backend: CudaBackend, stream: Stream) -> None:
     assert difference(images[1].download(), read(JPEG)) < BOUNDS["444"]
 
 
-@pytest.mark.covers("nvjpegDecodeBatchedEx", "nvjpegDecodeBatchedSupportedEx", "nvjpegDecodeParamsSetScaleFactor")
-def test_hardware_makes_regions_and_smaller(backend: CudaBackend, stream: Stream) -> None:
+@pytest.mark.covers("nvjpegDecodeBatchedEx", "nvjpegDecodeBatchedSupportedEx")
+def test_hardware_makes_regions(backend: CudaBackend, stream: Stream) -> None:
     owner = hardware(backend)
-    parsed = JpegStream(owner).parse_header(JPEG)
-    whole, small = DecodeParams(owner).set(roi=(16, 8, 50, 40)), DecodeParams(owner).set(scale=ScaleFactor.SCALE_1_BY_2)
-    batch, images = BatchDecoder(owner, 1), []
-    for each in (whole, small):
-        assert batch.supports(parsed, each)
-        images.append(Image.empty(stream, "rgb", each.output(parsed.info)))
-        batch.decode([JPEG], images[-1:], stream, [each])
-    assert images[1].shape == (39, 62, 3)
-    assert difference(images[0].download(), read(JPEG)[8:48, 16:66]) < BOUNDS["444"]
+    parsed, batch = JpegStream(owner).parse_header(JPEG), BatchDecoder(owner, 1)
+    region = DecodeParams(owner).set(roi=(16, 8, 50, 40))
+    small = DecodeParams(owner).set(scale=ScaleFactor.SCALE_1_BY_2)
+    assert batch.supports(parsed, region)
+    image = Image.empty(stream, "rgb", region.output(parsed.info))
+    batch.decode([JPEG], [image], stream, [region])
+    assert difference(image.download(), read(JPEG)[8:48, 16:66]) < BOUNDS["444"]
+    with pytest.raises(ValueError, match="a batch cannot be scaled by SCALE_1_BY_2; a Decoder of backend HARDWARE can"):
+        batch.decode([JPEG], [Image.empty(stream, "rgb", small.output(parsed.info))], stream, [small])
+
+
+@pytest.mark.covers("nvjpegDecodeParamsSetScaleFactor", "nvjpegDecodeJpeg")
+def test_hardware_makes_smaller(backend: CudaBackend, stream: Stream) -> None:
+    owner = hardware(backend)
+    parsed, decoder = JpegStream(owner).parse(JPEG), Decoder(owner, Backend.HARDWARE)
+    params = DecodeParams(owner).set(scale=ScaleFactor.SCALE_1_BY_2, format="rgb")
+    state = State(owner, decoder)
+    state.attach(pinned=BufferPinned(owner), device=BufferDevice(owner))
+    assert decoder.supports(parsed, params)
+    image = Image.empty(stream, "rgb", params.output(parsed.info))
+    assert image.shape == (39, 62, 3)
+    decoder.decode(state, parsed, params, image, stream)
     means = np.stack([halved(read(JPEG)[..., colour], 2, 2) for colour in range(3)], axis=-1)
-    assert difference(images[1].download(), means) < 3.0
+    assert difference(image.download(), means) < 3.0

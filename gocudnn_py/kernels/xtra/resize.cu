@@ -72,9 +72,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) resize_nearest(
     for (int held = -1; down.o < strip.bottom; down.next(), to += y_row) {
         if (down.low != held) {
             held = down.low;
-            const INDEX row = plane + held * x_row;
+            const UNIT* row = x + (plane + held * x_row);
 #pragma unroll
-            for (int k = 0; k < RUN; ++k) made.at[k] = x[row + from[k]];
+            for (int k = 0; k < RUN; ++k) made.at[k] = row[from[k]];
         }
         *reinterpret_cast<Pack<UNIT, RUN>*>(y + to) = made;
     }
@@ -118,13 +118,13 @@ struct Between {
 struct Columns {
     INDEX low[RUN], high[RUN];
     float weight[RUN];
-    __device__ __forceinline__ void blend(const Unit* x, INDEX row, float (&made)[RUN * PACK]) const
+    __device__ __forceinline__ void blend(const Unit* row, float (&made)[RUN * PACK]) const
     {
         Unit left[RUN], right[RUN];
 #pragma unroll
         for (int k = 0; k < RUN; ++k) {
-            left[k] = x[row + low[k]];
-            right[k] = x[row + high[k]];
+            left[k] = row[low[k]];
+            right[k] = row[high[k]];
         }
 #pragma unroll
         for (int e = 0; e < RUN * PACK; ++e)
@@ -165,12 +165,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) resize_bilinear(
 #pragma unroll
                 for (int e = 0; e < RUN * PACK; ++e) upper[e] = lower[e];
             } else {
-                columns.blend(x, plane + above * x_row, upper);
+                columns.blend(x + (plane + above * x_row), upper);
             }
         }
         if (down.high != below) {
             below = down.high;
-            columns.blend(x, plane + below * x_row, lower);
+            columns.blend(x + (plane + below * x_row), lower);
         }
         Pack<T, RUN * PACK> made;
 #pragma unroll
