@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,11 +38,12 @@ def cudnn_file(part: str = "") -> str:
 def find_cudnn() -> Place:
     """The cuDNN to use: one that is mapped already, whatever the order, then CUDNN_PATH, then pathfinder's.
 
-    Two copies in one process are what ends in SUBLIBRARY_VERSION_MISMATCH, so an adopted one always wins.
+    Where that finds none, the one of the wheel with the graph API alone (nvidia-cudnn-jit-cu12, -cu13). Two copies in
+    one process are what ends in SUBLIBRARY_VERSION_MISMATCH, so an adopted one always wins.
     """
     adopted, named = mapped_cudnn(), os.environ.get("CUDNN_PATH")
     if adopted is None:
-        return _named(Path(named)) if named else find("cudnn")
+        return _named(Path(named), f"CUDNN_PATH={named}") if named else _cudnn_of_a_wheel()
     if named and not Path(adopted.path).is_relative_to(Path(named).resolve()):
         logger.warning("CUDNN_PATH=%s is not used: cuDNN is already loaded from %s", named, adopted.path)
     logger.info("adopted cuDNN, already loaded from %s", adopted.path)
@@ -95,13 +97,24 @@ def _windows_modules() -> list[str]:
     return found
 
 
-def _named(folder: Path) -> Place:
+def _cudnn_of_a_wheel() -> Place:
+    try:
+        return find("cudnn")
+    except LibraryNotFound:
+        nvidia = find_spec("nvidia")
+        for folder in (Path(path) / "cudnn_jit" for path in (nvidia and nvidia.submodule_search_locations) or ()):
+            if folder.is_dir():
+                return _named(folder, "the wheel with the graph API alone")
+        raise
+
+
+def _named(folder: Path, how: str) -> Place:
     looked = [folder / part for part in ("lib", "lib64", "bin", "bin/x64", ".")]
     for candidate in looked:
         if (candidate / cudnn_file()).is_file():
-            return Place(str(candidate / cudnn_file()), f"CUDNN_PATH={folder}")
+            return Place(str(candidate / cudnn_file()), how)
     listed = ", ".join(str(candidate) for candidate in looked)
-    raise LibraryNotFound("cuDNN", f"CUDNN_PATH is set, but {cudnn_file()} is in none of {listed}", cuda_major())
+    raise LibraryNotFound("cuDNN", f"{cudnn_file()} is in none of {listed} ({how})", cuda_major())
 
 
 def find(name: str) -> Place:

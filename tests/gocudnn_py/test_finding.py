@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def test_cudnn_path_is_looked_through(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_cudnn_path_without_cudnn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     mapped(monkeypatch)
     monkeypatch.setenv("CUDNN_PATH", str(tmp_path))
-    with pytest.raises(LibraryNotFound, match=r"CUDNN_PATH is set, but .* is in none of") as raised:
+    with pytest.raises(LibraryNotFound, match=r"is in none of .* \(CUDNN_PATH=.*\)") as raised:
         finding.find_cudnn()
     assert str(tmp_path / "lib64") in str(raised.value)
     assert "pip install 'gocunets[cu1" in str(raised.value)
@@ -186,6 +187,27 @@ def test_two_wheels_that_overwrote_each_other(monkeypatch: pytest.MonkeyPatch, t
     (tmp_path / "nvidia/cudnn/lib/libcudnn_ops.so.9").write_bytes(b"12")
     with pytest.raises(VersionMismatch, match="are both installed and have overwritten each other's files"):
         check(monkeypatch, tmp_path)
+
+
+def test_the_wheel_with_the_graph_api_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def nowhere(name: str) -> finding.Place:
+        raise LibraryNotFound(name, "it is nowhere", 13)
+
+    mapped(monkeypatch)
+    monkeypatch.delenv("CUDNN_PATH", raising=False)
+    monkeypatch.setattr(finding, "find", nowhere)
+    monkeypatch.setattr(finding, "find_spec", lambda name: ModuleSpec(name, None, is_package=True))
+    with pytest.raises(LibraryNotFound, match="it is nowhere"):
+        finding.find_cudnn()
+    spec = ModuleSpec("nvidia", None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path / "other"), str(tmp_path)]
+    monkeypatch.setattr(finding, "find_spec", lambda name: spec)
+    file = tmp_path / "cudnn_jit" / "lib" / finding.cudnn_file()
+    file.parent.mkdir(parents=True)
+    with pytest.raises(LibraryNotFound, match=r"is in none of .*cudnn_jit/lib, .*graph API alone"):
+        finding.find_cudnn()
+    file.touch()
+    assert finding.find_cudnn() == (str(file), "the wheel with the graph API alone")
 
 
 def test_no_pathfinder(monkeypatch: pytest.MonkeyPatch) -> None:
