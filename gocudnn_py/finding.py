@@ -38,12 +38,12 @@ def cudnn_file(part: str = "") -> str:
 def find_cudnn() -> Place:
     """The cuDNN to use: one that is mapped already, whatever the order, then CUDNN_PATH, then pathfinder's.
 
-    Where that finds none, the one of the wheel with the graph API alone (nvidia-cudnn-jit-cu12, -cu13). Two copies in
-    one process are what ends in SUBLIBRARY_VERSION_MISMATCH, so an adopted one always wins.
+    A wheel with the graph API alone (nvidia-cudnn-jit-cu12, -cu13) serves where the whole one is not installed. Two
+    copies in one process are what ends in SUBLIBRARY_VERSION_MISMATCH, so an adopted one always wins.
     """
     adopted, named = mapped_cudnn(), os.environ.get("CUDNN_PATH")
     if adopted is None:
-        return _named(Path(named), f"CUDNN_PATH={named}") if named else _cudnn_of_a_wheel()
+        return _named(Path(named), f"CUDNN_PATH={named}") if named else _found_cudnn()
     if named and not Path(adopted.path).is_relative_to(Path(named).resolve()):
         logger.warning("CUDNN_PATH=%s is not used: cuDNN is already loaded from %s", named, adopted.path)
     logger.info("adopted cuDNN, already loaded from %s", adopted.path)
@@ -97,15 +97,14 @@ def _windows_modules() -> list[str]:
     return found
 
 
-def _cudnn_of_a_wheel() -> Place:
-    try:
-        return find("cudnn")
-    except LibraryNotFound:
-        nvidia = find_spec("nvidia")
-        for folder in (Path(path) / "cudnn_jit" for path in (nvidia and nvidia.submodule_search_locations) or ()):
-            if folder.is_dir():
-                return _named(folder, "the wheel with the graph API alone")
-        raise
+def _found_cudnn() -> Place:
+    """Pathfinder's, which looks in wheels first, or that of the other wheel where the whole one is not installed."""
+    nvidia = find_spec("nvidia")
+    folders = [Path(path) for path in (nvidia and nvidia.submodule_search_locations) or ()]
+    for folder in folders:
+        if (folder / "cudnn_jit").is_dir() and not any((each / "cudnn").is_dir() for each in folders):
+            return _named(folder / "cudnn_jit", "the wheel with the graph API alone")
+    return find("cudnn")
 
 
 def _named(folder: Path, how: str) -> Place:

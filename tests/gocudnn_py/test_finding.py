@@ -190,24 +190,24 @@ def test_two_wheels_that_overwrote_each_other(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_the_wheel_with_the_graph_api_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def nowhere(name: str) -> finding.Place:
-        raise LibraryNotFound(name, "it is nowhere", 13)
-
+    whole = finding.Place("/whole/libcudnn.so.9", "pathfinder")
+    spec = ModuleSpec("nvidia", None, is_package=True)
     mapped(monkeypatch)
     monkeypatch.delenv("CUDNN_PATH", raising=False)
-    monkeypatch.setattr(finding, "find", nowhere)
-    monkeypatch.setattr(finding, "find_spec", lambda name: ModuleSpec(name, None, is_package=True))
-    with pytest.raises(LibraryNotFound, match="it is nowhere"):
-        finding.find_cudnn()
-    spec = ModuleSpec("nvidia", None, is_package=True)
-    spec.submodule_search_locations = [str(tmp_path / "other"), str(tmp_path)]
+    monkeypatch.setattr(finding, "find", lambda name: whole)
+    monkeypatch.setattr(finding, "find_spec", lambda name: None)
+    assert finding.find_cudnn() == whole
     monkeypatch.setattr(finding, "find_spec", lambda name: spec)
+    spec.submodule_search_locations = [str(tmp_path / "other"), str(tmp_path)]
+    assert finding.find_cudnn() == whole
     file = tmp_path / "cudnn_jit" / "lib" / finding.cudnn_file()
     file.parent.mkdir(parents=True)
     with pytest.raises(LibraryNotFound, match=r"is in none of .*cudnn_jit/lib, .*graph API alone"):
         finding.find_cudnn()
     file.touch()
     assert finding.find_cudnn() == (str(file), "the wheel with the graph API alone")
+    (tmp_path / "other" / "cudnn").mkdir(parents=True)
+    assert finding.find_cudnn() == whole
 
 
 def test_no_pathfinder(monkeypatch: pytest.MonkeyPatch) -> None:
