@@ -43,7 +43,10 @@ def find_cudnn() -> Place:
     """
     adopted, named = mapped_cudnn(), os.environ.get("CUDNN_PATH")
     if adopted is None:
-        return _named(Path(named), f"CUDNN_PATH={named}") if named else _found_cudnn()
+        if named:
+            return _named(Path(named), f"CUDNN_PATH={named}")
+        wheel = graph_wheel()
+        return find("cudnn") if wheel is None else _named(wheel, "the wheel with the graph API alone")
     if named and not Path(adopted.path).is_relative_to(Path(named).resolve()):
         logger.warning("CUDNN_PATH=%s is not used: cuDNN is already loaded from %s", named, adopted.path)
     logger.info("adopted cuDNN, already loaded from %s", adopted.path)
@@ -97,14 +100,13 @@ def _windows_modules() -> list[str]:
     return found
 
 
-def _found_cudnn() -> Place:
-    """Pathfinder's, which looks in wheels first, or that of the other wheel where the whole one is not installed."""
+def graph_wheel() -> Path | None:
+    """The folder of the wheel with cuDNN's graph API alone, where the whole wheel is not installed."""
     nvidia = find_spec("nvidia")
     folders = [Path(path) for path in (nvidia and nvidia.submodule_search_locations) or ()]
-    for folder in folders:
-        if (folder / "cudnn_jit").is_dir() and not any((each / "cudnn").is_dir() for each in folders):
-            return _named(folder / "cudnn_jit", "the wheel with the graph API alone")
-    return find("cudnn")
+    if any((folder / "cudnn").is_dir() for folder in folders):
+        return None
+    return next((folder / "cudnn_jit" for folder in folders if (folder / "cudnn_jit").is_dir()), None)
 
 
 def _named(folder: Path, how: str) -> Place:

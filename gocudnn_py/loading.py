@@ -16,6 +16,7 @@ from gocudnn_py.errors import (
     CublasError,
     CudnnError,
     CurandError,
+    LibraryNotFound,
     NppError,
     NppWarning,
     NvjpegError,
@@ -31,6 +32,7 @@ from gocudnn_py.finding import (
     cuda_major,
     find,
     find_cudnn,
+    graph_wheel,
     installed,
     mapped_files,
 )
@@ -43,7 +45,7 @@ CHECKS = {"graph": "cudnnGraphVersionCheck", "ops": "cudnnOpsVersionCheck", "cnn
 
 def open_cudnn() -> Library:
     """Open NVRTC (with its builtins) and cuBLASLt first, then cuDNN and its parts, and audit them."""
-    companions = {name: find(name) for name in ("nvrtc", "cublasLt")}
+    companions = _companions()
     place = find_cudnn()
     directory = os.path.dirname(place.path)
     if sys.platform == "win32":
@@ -58,6 +60,19 @@ def open_cudnn() -> Library:
     _check_parts(library, parts)
     _check_majors(library, _number(library, "cudnnGetCudartVersion") // 1000, companions)
     return library
+
+
+def _companions() -> dict[str, Place]:
+    """What cuDNN would look for itself; its graph API alone does without cuBLASLt, or one of another CUDA major."""
+    found = {"nvrtc": find("nvrtc")}
+    try:
+        found["cublasLt"] = find("cublasLt")
+    except LibraryNotFound:
+        if graph_wheel() is None:
+            raise
+    if graph_wheel() and len({file_major(place.path) for place in found.values()}) > 1:
+        del found["cublasLt"]
+    return found
 
 
 def _number(library: Library, function: str) -> int:

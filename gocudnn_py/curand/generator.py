@@ -114,10 +114,10 @@ class Generator(Resource):
     def set_offset(self, offset: int) -> None:
         """Go to the place `offset` numbers from the start, or points when quasi-random (curandSetGeneratorOffset).
 
-        Raises ValueError for the Mersenne twisters, which have no such places; `set_seed` starts them again.
+        Raises ValueError for the Mersenne twisters, which have no such places.
         """
         if self.kind in MERSENNE:
-            raise ValueError(f"{self.kind.name} cannot go to place {offset} of its sequence; set_seed starts it again")
+            raise ValueError(f"{self.kind.name} cannot go to place {offset} of its sequence; seed one anew")
         self._check_offset(offset)
         self.lib.curandSetGeneratorOffset(self.handle, offset)
 
@@ -154,8 +154,8 @@ class Generator(Resource):
         """Make the starting state now and not with the first numbers, which it must go before (curandGenerateSeeds)."""
         handle = self.handle
         self._enter()
-        self.lib.curandGenerateSeeds(handle)
         self._begun = True
+        self.lib.curandGenerateSeeds(handle)
 
     def bits(self, out: Out, *, count: int | None = None) -> Out:
         """Fill with random bits: uint64 for the two Sobol kinds of 64 bits, uint32 for all others.
@@ -242,8 +242,8 @@ class Generator(Resource):
         if not room.numbers:
             return
         self._enter()
-        getattr(self.lib, function)(handle, room.address, room.numbers, *numbers)
         self._begun = True
+        getattr(self.lib, function)(handle, room.address, room.numbers, *numbers)
         if self.stream is not None:
             self.stream.uses(room.memory)
 

@@ -81,8 +81,8 @@ def prelu_backward(
 ) -> None:
     """dx = dy where x > 0, else slopes dy; dslopes = the sum of x dy where x <= 0. Either may be left out.
 
-    dx may be x or dy. The sums are in float32 in an order that is always the same; `workspace` is what they need as
-    `slopes_workspace` says, allocated if none is given.
+    dx may be x or dy. The sums are in float32 in an order that hangs on shapes and alignment alone; `workspace` is
+    what they need as `slopes_workspace` says, allocated if none is given.
     """
     given = _Parameters(slopes), _Parameters(dslopes)
     _backward("prelu_backward", stream, x, dy, dx, given, axis, workspace)
@@ -266,7 +266,7 @@ def _launch_sums(
     partial = scratch(stream, shared.nbytes, workspace)
     outer, plane = split.outer if x.size else 0, max(1, split.plane)
     size = plane if shared.kernel == "slopes_of_planes" else plane * split.channels
-    pack = alignment(size * x.dtype.itemsize, x.address, dy.address, 16) // x.dtype.itemsize
+    pack = max(1, alignment(size * x.dtype.itemsize, x.address, dy.address, 16) // x.dtype.itemsize)
     how, blocks = shared.launched(size, pack)
     arguments = [x, dy, by.edge, partial, outer, split.channels, plane, *how]
     launch(stream, shared.kernel, blocks, arguments, defines | checks.index_type(x.size) | {"AT_ONCE": pack})

@@ -12,6 +12,7 @@ from gocudnn_py.xtra.array import FLOATS, Borrowed, DeviceArray
 from gocudnn_py.xtra.boxes import INT32_MAX
 from gocudnn_py.xtra.launcher import PACKS, THREADS
 
+NARROW = INT32_MAX  # elements that kernels count by numbers of 32 bits
 C_TYPES = {
     "bool": "bool",
     "uint8": "unsigned char",
@@ -98,7 +99,7 @@ def packed(*arrays: DeviceArray) -> int:
 
 def index_type(count: int) -> dict[str, object]:
     """The type that so many elements are counted by, for kernels that divide such numbers (kernels/pack.cuh)."""
-    return {"INDEX": "unsigned int" if count <= INT32_MAX else "unsigned long long"}
+    return {"INDEX": "unsigned int" if count <= NARROW else "unsigned long long"}
 
 
 def tiles(*arrays: DeviceArray) -> int:

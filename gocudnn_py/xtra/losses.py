@@ -33,7 +33,7 @@ def squared_error(
     """loss = factor times the sum of (y - target)^2, dy = 2 factor (y - target); dy may be y or target.
 
     `loss` is one number of float32 for all, or one for each sample of the first axis. `factor` makes it a mean if none
-    is given; 1/2 is GoCudnn's. The sums have one order; see WORKSPACE.
+    is given; 1/2 is GoCudnn's. The sums have one order, which hangs on shapes and alignment alone; see WORKSPACE.
     """
     what = "squared_error"
     given, wanted, sums = operands(what, stream, y=y, target=target, loss=loss)
@@ -80,7 +80,8 @@ def softmax_cross_entropy(
 
     Logits have their classes along `axis`; labels (int32, int64, uint8) and losses (float32) are of its shape without
     that axis, `loss` is one number of float32. `factor` is 1 / labels if none is given. dlogits may be logits. A label
-    that is no class makes NaNs; logarithms are natural. The sum has one order; see WORKSPACE.
+    that is no class makes NaNs; logarithms are natural. The sums have one order, which
+    hangs on shapes and alignment alone; see WORKSPACE.
     """
     what = "softmax_cross_entropy"
     given, chosen, each = operands(what, stream, logits=logits, labels=labels, losses=losses)
@@ -157,7 +158,7 @@ def _shared(logits: DeviceArray, dlogits: DeviceArray | None, classes: int, inne
     if inner == 1 and classes % each == 0 and packs <= WARP * MOST_HELD and _packed(logits, dlogits):
         lanes = min(WARP, 1 << (packs - 1).bit_length())
         held = -(-packs // lanes)
-        return {"LANES": lanes, "HELD": held, "ROWS": max(1, 4 // held), "CLASSES": classes}
+        return {"LANES": lanes, "HELD": held, "ROWS": max(1, 4 // held)}
     return {"LANES": 1 if inner > 1 else min(WARP, 1 << max(0, (classes // 2).bit_length() - 1))}
 
 

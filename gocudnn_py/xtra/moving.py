@@ -7,8 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from gocudnn_py.xtra import checks
 from gocudnn_py.xtra.array import DeviceArray
-from gocudnn_py.xtra.boxes import INT32_MAX, MAX_RANK, UNITS, Axes, Axis, alignment, fastest_first, merged, widened
+from gocudnn_py.xtra.boxes import MAX_RANK, UNITS, Axes, Axis, alignment, fastest_first, merged, widened
 from gocudnn_py.xtra.launcher import THREADS, copy, launch
 from gocudnn_py.xtra.squares import Squares, squares
 from gocudnn_py.xtra.tiles import Tiles, cells, tiles
@@ -75,8 +76,7 @@ def _straight(axes: Axes, width: int) -> bool:
 def _copy_box(stream: Stream, axes: Axes, width: int, box: Sequence[DeviceArray]) -> None:
     count = math.prod(axis.extent for axis in axes)
     ordered = [axes[i] for i in fastest_first(axes, "target")[::-1]] + [Axis(1, 0, 0)] * (MAX_RANK - len(axes))
-    index = "unsigned int" if count <= INT32_MAX else "unsigned long long"
-    defines = {"T": UNITS[width], "RANK": len(axes), "INDEX": index}
+    defines = {"T": UNITS[width], "RANK": len(axes), **checks.index_type(count)}
     numbers = [*(a.extent for a in ordered), *(a.source for a in ordered), *(a.target for a in ordered)]
     launch(stream, "copy_box", -(-count // (THREADS * EACH)), [*box, count, *numbers], defines)
 

@@ -28,7 +28,6 @@ MOST_ROWS = 8
 TAPS = 16  # columns of dy of which a thread keeps its shares at most
 TOGETHER = 8  # elements of a gradient that a thread works out at a time, of several samples, at most,
 AHEAD = 64  # so that it reads about so many bytes at a time
-NARROW = 2**31 - 1  # up to which places are numbers of 32 bits
 
 
 def resize(
@@ -98,11 +97,11 @@ class _Planes:
     coordinates: Coordinates
 
     @property
-    def index(self) -> str:
-        """An unsigned type for places and for what nearest divides."""
+    def most(self) -> int:
+        """The greatest place, or number that nearest divides."""
         most = [self.samples * self.inner * math.prod(size) for size in (self.size, self.y_size)]
         most += [(size + 1) * (2 * y_size + 1) for size, y_size in zip(self.size, self.y_size, strict=True)]
-        return "unsigned int" if max(most) <= NARROW else "unsigned long long"
+        return max(most)
 
     def pack(self, *arrays: DeviceArray) -> int:
         """Elements of `inner` that move as one: up to 16 bytes."""
@@ -186,5 +185,5 @@ def _launch(
     inner = planes.inner // pack
     numbers = [planes.samples, rows, inner, *planes.size, *planes.y_size]
     placed = planes.ratios if "nearest" in kernel else planes.scales
-    chosen = {"INDEX": planes.index, "CHANNELS": 1 if inner == 1 else "inner", **defines}
+    chosen = {**checks.index_type(planes.most), "CHANNELS": 1 if inner == 1 else "inner", **defines}
     launch(stream, kernel, blocks, [*arrays, *numbers, *placed], chosen)

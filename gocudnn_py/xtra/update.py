@@ -113,7 +113,7 @@ def regularize(
 ) -> None:
     """dw = scale dw + l1 sign(w) + l2 w; penalties (two of float32) = l1 sum |w| and l2 / 2 sum w^2 over all tensors.
 
-    They are summed in one order, in float64 beyond a thread's few; see WORKSPACE.
+    They are summed in an order that hangs on shapes and alignment alone, in float64 beyond a thread's few.
     """
     found = operand("regularize: penalties", penalties, stream)
     checks.c_type("regularize: penalties", found.dtype, ("float32",))

@@ -201,9 +201,9 @@ print(json.dumps([tried(NormMode.INSTANCE_NORM), tried(NormMode.LAYER_NORM)]))
     instance, layer = found
     assert {engine for engine, planned, _ in instance if planned} == {2}
     assert {why for engine, _, why in instance if engine == 0} == {
-        "its gradient of an instance normalization's scale is known to be wrong"
+        "it makes a wrong gradient of an instance normalization's scale (seen with cuDNN 9.19 on sm_90)"
     }
-    assert not any("known" in why for _, _, why in layer)
+    assert not any("wrong" in why for _, _, why in layer)
 
 
 def test_plans_are_kept_and_a_spoiled_one_is_made_anew(deviceless: Callable[[str], Any], tmp_path: Path) -> None:

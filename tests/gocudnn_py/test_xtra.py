@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gocudnn_py import kernels, xtra
-from gocudnn_py.xtra import boxes, checks, losses, moving, tiles, update
+from gocudnn_py.xtra import boxes, checks, images, losses, movement, moving, tiles, update
 from gocudnn_py.xtra.boxes import Axis
 from gocudnn_py.xtra.launcher import KERNELS, LETTERS, PACKS, SPAN, THREADS
 from gocudnn_py.xtra.squares import Squares
@@ -78,8 +78,8 @@ VARIANTS: dict[str, list[dict[str, object]]] = {
     ],
     "losses": [
         {"T": "float", "LABEL": "int", "LANES": 1}, HALF | {"LABEL": "long long", "LANES": 32}, {},
-        {"T": "float", "LABEL": "int", "LANES": 32, "HELD": 8, "ROWS": 1, "CLASSES": 1024},
-        BRAIN | {"LABEL": "unsigned char", "LANES": 4, "HELD": 1, "ROWS": 4, "CLASSES": 24},
+        {"T": "float", "LABEL": "int", "LANES": 32, "HELD": 8, "ROWS": 1},
+        BRAIN | {"LABEL": "unsigned char", "LANES": 4, "HELD": 1, "ROWS": 4},
     ],
     "update": [{"W": "float", "G": "float", "RULE": rule} for rule in update.RULES.values()]
     + [
@@ -121,7 +121,7 @@ def test_kernels_compile_for_every_architecture(source: str) -> None:
     for number, defines in enumerate(VARIANTS[source]):
         lines = [f"#define {name} {value}" for name, value in defines.items()]
         text = "\n".join([*lines, kernels.read_source(f"xtra/{source}.cu")])
-        for architecture in ARCHITECTURES if number < 1 else ["sm_90"]:
+        for architecture in ARCHITECTURES if number < 1 or "bfloat16" in defines.values() else ["sm_90"]:
             options = ProgramOptions(arch=architecture, std="c++17")
             code = bytes(Program(text, "c++", options).compile("cubin").code)
             made += code.decode("latin1")
@@ -135,6 +135,12 @@ def test_what_python_knows_of_the_kernels_is_what_they_say() -> None:
     assert f"#define PACKS {PACKS}\n" in pack
     for source in ("losses", "update"):
         assert re.search(r"#define EACH (\d+)", kernels.read_source(f"xtra/{source}.cu"))[1] == str(SPAN // THREADS)  # type: ignore[index]
+    assert re.search(r"#define MAX_THREADS (\d+)", kernels.read_source("launch.cuh"))[1] == str(THREADS)  # type: ignore[index]
+    for source, name, number in [
+        ("box", "EACH", moving.EACH), ("images", "PIXELS", images.PIXELS), ("images", "TIMES", images.RUNS),
+        ("rows", "UNITS", movement.UNITS_A_THREAD),
+    ]:  # fmt: skip
+        assert re.search(rf"#define {name} (\d+)", kernels.read_source(f"xtra/{source}.cu"))[1] == str(number)  # type: ignore[index]
     rule = kernels.read_source("update_rule.cuh")
     for name, number in update.RULES.items():
         assert f"#define {name.upper()} {number}\n" in rule

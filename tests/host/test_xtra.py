@@ -12,7 +12,7 @@ pytest.importorskip("cuda.core", reason="cuda-core is missing: pip install 'gocu
 
 from gocudnn_py import xtra
 from gocudnn_py.bench import bandwidth
-from gocudnn_py.xtra import DeviceArray, array, boxes, launcher, moving, tiles
+from gocudnn_py.xtra import DeviceArray, array, boxes, checks, launcher, moving, tiles
 from tests.gpu import test_xtra as on_the_card
 from tests.host import kernels
 from tests.host.backend import HostBuffer
@@ -124,9 +124,34 @@ def test_moves_of_far_apart_elements(
     """As those of arrays too large for the host, but for the arrays."""
     moving.plan.cache_clear()
     monkeypatch.setattr(tiles, "_reach", lambda made: boxes.INT32_MAX + 1)
-    monkeypatch.setattr(moving, "INT32_MAX", 0)  # of what is counted out
+    monkeypatch.setattr(checks, "NARROW", 0)
     x = on_the_card.anything(shape, dtype)
     y = card.empty(x.transpose(axes).shape, dtype)
     xtra.transpose(card.stream, card.put(x), y, axes)
     on_the_card.same(card.get(y), x.transpose(axes))
     moving.plan.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_numbers_of_64_bits_count_alike(dtype: str, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for arrays too large for the host: the same results as by numbers of 32 bits."""
+    x, up = (on_the_card.numbers((3, 4, 10, 12), dtype, seed) for seed in (0, 1))
+    slopes, labels = on_the_card.numbers((4,), dtype, 2), np.array([5, 2**33 + 1, -1, 0], np.int64)
+    images = np.arange(2 * 6 * 8 * 3, dtype=np.uint8).reshape(2, 6, 8, 3)
+
+    def made() -> list[Any]:
+        on_x, on_up, on_slopes = map(card.put, (x, up, slopes))
+        y, dx, sums, hot = (card.empty(shape, dtype) for shape in (x.shape, x.shape, (4,), (4, 20)))
+        small, turned = card.empty((3, 4, 5, 6), dtype), card.empty((2, 3, 6, 8), dtype)
+        xtra.prelu(card.stream, on_x, on_slopes, y)
+        xtra.prelu_backward(card.stream, on_x, on_slopes, on_up, dx, sums)
+        xtra.one_hot(card.stream, card.put(labels), hot)
+        xtra.resize(card.stream, on_x, small, "bilinear")
+        xtra.normalize_images(card.stream, card.put(images), turned)
+        return [card.get(array) for array in (y, dx, sums, hot, small, turned)]
+
+    narrow = made()
+    monkeypatch.setattr(checks, "NARROW", 0)
+    for one, other in zip(narrow, made(), strict=True):
+        on_the_card.same(one, other)
+    assert narrow[3].astype(np.float64).sum() == 2  # of labels that are classes

@@ -8,6 +8,7 @@ from typing import Any
 
 from gocudnn_py import disk, driver
 from gocudnn_py.cudnn.graph.engines import Policy
+from gocudnn_py.cudnn.graph.errata import erratum
 from gocudnn_py.cudnn.graph.graph import Graph
 from gocudnn_py.cudnn.graph.plan import Plan, plans
 from gocudnn_py.cudnn.graph.ranking import Measure, Ranking, rank_plans
@@ -91,9 +92,10 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _restore(path: Path, graph: Graph, target: Target) -> Plan | None:
-    """The plan that a file holds; None when there is none, or it is corrupt or another's."""
+    """The plan that a file holds; None when there is none, or it is corrupt or another's, or its engine is wrong."""
     content = _read(path)
     try:
-        return None if content is None else Plan.from_json(graph, content["plan"].encode(), target)
+        plan = None if content is None else Plan.from_json(graph, content["plan"].encode(), target)
     except (CudnnError, KeyError, TypeError, AttributeError):
         return None
+    return None if plan is None or erratum(graph, plan.engine) else plan

@@ -112,7 +112,7 @@ def attempts(graph: Graph, target: Target, policy: Policy | None = None) -> Iter
     operations = graph.build(target if isinstance(target, Handle) else None)
     float32 = graph.multiplies_float32
     for candidate in candidates(operations, target, sm_count=policy.sm_count):
-        objection = erratum(graph, candidate) or policy.objection(candidate, float32)
+        objection = erratum(graph, candidate.engine) or policy.objection(candidate, float32)
         plan = None
         if objection is None:
             try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gocudnn_py import disk
+from gocudnn_py.cudnn.graph.errata import erratum
 from gocudnn_py.cudnn.graph.graph import Graph
 from gocudnn_py.cudnn.graph.plan import Plan
 from gocudnn_py.cudnn.graph.target import DeviceProperties, Target
@@ -38,8 +39,8 @@ def save_plan(path: Path | str, plan: Plan, target: Target) -> None:
 def load_plan(path: Path | str, graph: Graph, target: Target) -> Plan:
     """The plan of a file, for the same graph, cuDNN and kind of GPU (cudnnBackendFinalize).
 
-    Raises ValueError that says what is other about the graph or the GPU, VersionMismatch for another cuDNN,
-    FileNotFoundError, CudnnError.
+    Raises ValueError that says what is other about the graph or the GPU, or that the engine is known to be wrong,
+    VersionMismatch for another cuDNN, FileNotFoundError, CudnnError.
     """
     content = _content(Path(path))
     if content["graph"] != graph.key():
@@ -51,7 +52,11 @@ def load_plan(path: Path | str, graph: Graph, target: Target) -> Plan:
     gpu = _described(target)
     if content["gpu"]["architecture"] != gpu["architecture"]:
         raise ValueError(f"{path} has a plan for {_said(content['gpu'])}, not for {_said(gpu)}")
-    return Plan.from_json(graph, content["plan"].encode(), target)
+    plan = Plan.from_json(graph, content["plan"].encode(), target)
+    wrong = erratum(graph, plan.engine)
+    if wrong:
+        raise ValueError(f"{path} has a plan of engine {plan.engine}: {wrong}; choose another")
+    return plan
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-// Losses and their gradients in one pass. Sums are float32 within a thread, double beyond, and always in one order.
+// Losses and their gradients in one pass. Sums are float32 within a thread, double beyond, in an order that
+// hangs on shapes and alignment alone. What lies beyond an end is read from the end, and not used.
 
 #include "launch.cuh"
 #include "pack.cuh"
@@ -89,25 +90,26 @@ template <typename Join> __device__ __forceinline__ float over_lanes(float value
     return value;
 }
 
-// A row of logits, of which a thread has HELD packs; some of the last lie beyond the end.
+// A row of so many packs of logits, of which a thread has HELD; the last may lie beyond the end.
 struct Row {
     typedef Pack<T, WIDTH> Logits;
     Logits logits[HELD];
-    int label;  // or -1
+    int packs, label;  // or -1
     // When it has been raised: the greatest logit, the one at the label, the powers of e of all less `greatest`, and
     // their sum. An infinite greatest makes powers 0 or infinite, whose quotients with the sum are 0 or NaN.
     float greatest, wanted, powers[HELD * WIDTH], sum;
     // The number of the k-th pack within the row.
     static __device__ __forceinline__ int place(int k) { return k * LANES + threadIdx.x % LANES; }
-    static __device__ __forceinline__ bool inside(int k) { return place(k) < CLASSES / WIDTH; }
+    __device__ __forceinline__ bool inside(int k) const { return k + 1 < HELD || place(k) < packs; }
     // Whether the i-th of the thread's logits is the label's.
     __device__ __forceinline__ bool chosen(int i) const
     {
         return label - place(0) * WIDTH == i / WIDTH * (LANES * WIDTH) + i % WIDTH;
     }
-    __device__ __forceinline__ void read(const Logits* row, LABEL number)
+    __device__ __forceinline__ void read(const Logits* row, int count, LABEL number)
     {
-        label = number >= 0 && number < CLASSES ? static_cast<int>(number) : -1;
+        packs = count;
+        label = number >= 0 && number < static_cast<long long>(count) * WIDTH ? static_cast<int>(number) : -1;
 #pragma unroll
         for (int k = 0; k < HELD; ++k)
             if (inside(k)) logits[k] = row[place(k)];
@@ -151,25 +153,26 @@ struct Row {
     }
 };
 
-// The kernel below for inner = 1 and CLASSES that are whole packs, on multiples of these: a row stays in the registers
+// The kernel below for inner = 1 and classes that are whole packs, on multiples of these: a row stays in the registers
 // of LANES neighbouring threads, HELD packs a thread, which has ROWS rows at a time.
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, HELD * WIDTH > 32 ? 2 : 4) softmax_cross_entropy(
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, HELD * WIDTH >= 32 ? 2 : 4) softmax_cross_entropy(
     const T* logits, const LABEL* labels, float* losses, T* dlogits, double* sums, long long outer, long long classes,
     long long inner, float factor)
 {
     constexpr int APART = MAX_THREADS / LANES, TILE = APART * ROWS;
     __shared__ double memory[MAX_THREADS];
+    const int packs = static_cast<int>(classes / WIDTH);
     double total = 0.0;
     for (long long first = static_cast<long long>(blockIdx.x) * TILE; first < outer;
          first += static_cast<long long>(gridDim.x) * TILE) {
         const int count = min(outer - first, static_cast<long long>(TILE));
-        const Row::Logits* const from = reinterpret_cast<const Row::Logits*>(logits + first * CLASSES);
-        Row::Logits* const to = reinterpret_cast<Row::Logits*>(dlogits + first * CLASSES);
+        const Row::Logits* const from = reinterpret_cast<const Row::Logits*>(logits + first * classes);
+        Row::Logits* const to = reinterpret_cast<Row::Logits*>(dlogits + first * classes);
         Row of[ROWS];
 #pragma unroll
         for (int r = 0; r < ROWS; ++r) {
             const int row = min(static_cast<int>(r * APART + threadIdx.x / LANES), count - 1);
-            of[r].read(from + row * (CLASSES / WIDTH), labels[first + row]);
+            of[r].read(from + row * packs, packs, labels[first + row]);
         }
 #pragma unroll
         for (int r = 0; r < ROWS; ++r) {
@@ -181,7 +184,7 @@ extern "C" __global__ void __launch_bounds__(MAX_THREADS, HELD * WIDTH > 32 ? 2 
                 losses[first + row] = loss;
                 total += loss;
             }
-            if (dlogits) of[r].write(to + row * (CLASSES / WIDTH), factor);
+            if (dlogits) of[r].write(to + row * packs, factor);
         }
     }
     total = sum_over_block(total, memory);

@@ -5,15 +5,15 @@
 #define NOWHERE ~static_cast<INDEX>(0)
 
 // A label that is no class makes `off` alone.
-extern "C" __global__ void __launch_bounds__(THREADS, 6) one_hot(
+extern "C" __global__ void __launch_bounds__(THREADS, sizeof(T) < 4 ? 3 : 6) one_hot(
     const LABEL* labels, T* y, double on, double off, long long classes, long long inner, long long count, int packed)
 {
     constexpr int MOST = 16;  // elements of a pack
     const T high = static_cast<T>(on), low = static_cast<T>(off);
     const INDEX all = static_cast<INDEX>(classes), columns = static_cast<INDEX>(inner);
     const auto class_of = [=](INDEX row) {
-        const LABEL label = labels[row];
-        return label >= 0 && static_cast<INDEX>(label) < all ? static_cast<INDEX>(label) : NOWHERE;
+        const long long label = labels[row];
+        return label >= 0 && label < classes ? static_cast<INDEX>(label) : NOWHERE;
     };
     // Where inner is 1: how far away `on` is in the present row, and in the next.
     const auto along_rows = [=](long long i) {
