@@ -155,7 +155,7 @@ struct Row {
 
 // The kernel below for inner = 1 and classes that are whole packs, on multiples of these: a row stays in the registers
 // of LANES neighbouring threads, HELD packs a thread, which has ROWS rows at a time.
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, HELD * WIDTH >= 32 ? 2 : 4) softmax_cross_entropy(
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, HELD * WIDTH > 32 ? 2 : 4) softmax_cross_entropy(
     const T* logits, const LABEL* labels, float* losses, T* dlogits, double* sums, long long outer, long long classes,
     long long inner, float factor)
 {

@@ -5,7 +5,7 @@
 #define NOWHERE ~static_cast<INDEX>(0)
 
 // A label that is no class makes `off` alone.
-extern "C" __global__ void __launch_bounds__(THREADS, sizeof(T) < 4 ? 3 : 6) one_hot(
+extern "C" __global__ void __launch_bounds__(THREADS, sizeof(T) == 1 ? 3 : 6) one_hot(
     const LABEL* labels, T* y, double on, double off, long long classes, long long inner, long long count, int packed)
 {
     constexpr int MOST = 16;  // elements of a pack
