@@ -140,7 +140,8 @@ def function(name: str) -> Any:
 
 def call(name: str, *arguments: object) -> None:
     """Call a driver function by name; CudaError when it answers with an error."""
-    status = function(name)(*arguments)
+    run = getattr(library(), name, None) or function(name)
+    status = run(*arguments)
     if status:
         fail(name, status)
 
@@ -223,8 +224,11 @@ _here = _Here()
 
 def current(index: int) -> bool:
     """Whether the device's primary context is the one of this thread (cuCtxGetCurrent)."""
-    call("cuCtxGetCurrent", _here.place)
-    return bool(_here.context.value == context(index))
+    here = _here
+    status = library().cuCtxGetCurrent(here.place)
+    if status:
+        fail("cuCtxGetCurrent", status)
+    return bool(here.context.value == context(index))
 
 
 class primary_context:  # noqa: N801 - read as a function is: with primary_context(0)
