@@ -260,6 +260,29 @@ print(json.dumps([calls[2], first.engine, again.engine, spoiled.engine, measured
     assert (measured, known, at_last) == (3, 6, 15)
 
 
+def test_a_kept_plan_of_an_engine_found_wrong_since_is_made_anew(
+    deviceless: Callable[[str], Any], tmp_path: Path
+) -> None:
+    first, again, refusal = deviceless(f"""
+from gocudnn_py.cudnn.graph import choice, errata, load_plan, save_plan
+graph, folder = Graph(), Path({str(tmp_path)!r})
+x, w = graph.tensor("x", (8, 64, 28, 28), "float16"), graph.tensor("w", (64, 64, 3, 3), "float16")
+graph.output(graph.convolution(x, w), dtype="float16")
+gpu = gpus["sm_90"]
+first = choose_plan(graph, gpu, folder=folder)
+save_plan(folder / "shipped", first, gpu)
+wrong = errata.Erratum((first.engine,), (9, 0, 0), lambda operation: True, "it is wrong here")
+errata.ERRATA = (wrong,)
+again = choose_plan(graph, gpu, folder=folder)
+try:
+    load_plan(folder / "shipped", graph, gpu)
+except ValueError as error:
+    print(json.dumps([first.engine, again.engine, str(error)]))
+""")
+    assert again != first
+    assert f"has a plan of engine {first}: it is wrong here; choose another" in refusal
+
+
 def test_plans_that_all_fail_are_told_and_not_kept(deviceless: Callable[[str], Any], tmp_path: Path) -> None:
     error, reasons, kept = deviceless(f"""
 from gocudnn_py.errors import CudnnError

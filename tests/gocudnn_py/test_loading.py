@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from gocudnn_py.finding import cudnn_file, installed
+from gocudnn_py import loading
+from gocudnn_py.errors import LibraryNotFound
+from gocudnn_py.finding import Place, cudnn_file, installed
 from gocudnn_py.loading import CHECKS
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the cases are written for Linux")
@@ -265,6 +267,35 @@ def test_a_failed_load_can_be_repeated(run_python: Callable[..., Any], tmp_path:
         print(load("cudnn").path)
     """
     assert run_python(program, CUDNN_PATH=str(tmp_path)).stdout.splitlines() == ["not found", cudnn.path]
+
+
+@pytest.mark.parametrize(
+    ("blas", "alone", "found"),
+    [
+        ("libcublasLt.so.12", False, ["nvrtc", "cublasLt"]),
+        ("libcublasLt.so.13", False, ["nvrtc", "cublasLt"]),
+        ("libcublasLt.so.12", True, ["nvrtc", "cublasLt"]),
+        ("libcublasLt.so.13", True, ["nvrtc"]),
+        (None, True, ["nvrtc"]),
+        (None, False, None),
+    ],
+)
+def test_the_graph_api_alone_does_without_cublaslt(
+    blas: str | None, alone: bool, found: list[str] | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def find(name: str) -> Place:
+        file = {"nvrtc": "libnvrtc.so.12", "cublasLt": blas}[name]
+        if file is None:
+            raise LibraryNotFound(name, "it is nowhere", 12)
+        return Place(f"/lib/{file}", "the system")
+
+    monkeypatch.setattr(loading, "find", find)
+    monkeypatch.setattr(loading, "graph_wheel", lambda: tmp_path if alone else None)
+    if found is None:
+        with pytest.raises(LibraryNotFound, match="cublasLt was not found"):
+            loading._companions()
+    else:
+        assert list(loading._companions()) == found
 
 
 def test_blas_is_of_one_version_and_folder(cublas: Any, cublaslt: Any) -> None:
