@@ -1,7 +1,8 @@
 """Graph neural networks: neighbours' features aggregated, and attention to neighbours (GAT, GATv2).
 
 The functions are newer than cuDNN 9.19 (an older one answers with NotInThisVersion) and need compute capability 8.0.
-Features are float32, float16 or bfloat16, packed, a row each. Work goes to a stream without a cuDNN handle.
+Features are float32, float16 or bfloat16, packed, a row each. Work goes to a stream without a cuDNN handle. cuDNN
+compiles a function by NVRTC when a process first calls it with such types: for attention some 20 seconds.
 """
 
 from __future__ import annotations

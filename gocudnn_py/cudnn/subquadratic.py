@@ -1,7 +1,8 @@
 """Causal convolutions along a sequence, one filter a channel: direct, fused in pairs (Hyena), and by FFT.
 
 The functions are newer than cuDNN 9.19: an older one answers with NotInThisVersion. Work goes to a stream without a
-cuDNN handle. Data are packed; x and y are (batch, channels, length) unless said otherwise.
+cuDNN handle. Data are packed; x and y are (batch, channels, length) unless said otherwise. cuDNN compiles those of
+channels last and the FFTs by NVRTC when a process first calls them, 5 to 20 seconds for each kind and type.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 TYPES = (DataType.FLOAT, DataType.DOUBLE, DataType.HALF, DataType.BFLOAT16)
 FFT_TAPS = (128, 16384)
 LONG_LENGTH = (4096, 2**24)
-ROW = 16  # bytes that the channels of a position fill, where they lie last
 ALIGN = 16  # bytes, of everything that the FFTs touch
 
 
@@ -91,8 +91,7 @@ class CausalConvolution(_Sequence):
     """y[t] = activation(b + sum over j of x[t - j] w[taps - 1 - j]): the last tap meets the present.
 
     w is (channels, taps) of 2 to 256 taps. With `channels_last` x and y are (batch, length, channels) and w is
-    (taps, channels) of at most 128 taps; the channels of a position have to fill whole 16 bytes, for cuDNN 9.28 does
-    not come back from others.
+    (taps, channels) of at most 128 taps.
     """
 
     taps: int
@@ -103,10 +102,6 @@ class CausalConvolution(_Sequence):
     def __post_init__(self) -> None:
         self._check(self.dtype)
         _between("taps", self.taps, 2, 128 if self.channels_last else 256)
-        nbytes = self.channels * numpy_dtype(self.dtype).itemsize
-        if self.channels_last and nbytes % ROW:
-            kind = numpy_dtype(self.dtype).name
-            raise ValueError(f"{self.channels} channels of {kind} are {nbytes} bytes, no multiple of {ROW}")
 
     def forward(self, stream: Stream, x: Any, w: Any, b: Any, y: Any) -> None:
         """Fill y (cudnnCausalConv1dForward, with channels_last cudnnCausalConv1dNwhForward)."""

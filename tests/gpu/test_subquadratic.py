@@ -66,10 +66,9 @@ def direct(dtype: Any, taps: int, silu: bool, last: bool, card: Card) -> None:
     def filters(w: Array) -> Array:
         return w.T if last else w
 
-    channels = 16 // numpy_dtype(dtype).itemsize if last else CHANNELS
-    x, dy = (numbers(BATCH, channels, LENGTH, seed=seed, dtype=dtype) for seed in (1, 2))
-    w, b = numbers(channels, taps, seed=3, dtype=dtype), numbers(channels, seed=4, dtype=dtype)
-    made = CausalConvolution(BATCH, channels, LENGTH, taps, dtype, SILU if silu else IDENTITY, last)
+    x, dy = (numbers(BATCH, CHANNELS, LENGTH, seed=seed, dtype=dtype) for seed in (1, 2))
+    w, b = numbers(CHANNELS, taps, seed=3, dtype=dtype), numbers(CHANNELS, seed=4, dtype=dtype)
+    made = CausalConvolution(BATCH, CHANNELS, LENGTH, taps, dtype, SILU if silu else IDENTITY, last)
     wide, shape, of_filters = gradient_type(dtype), data(x).shape, filters(w).shape
     inputs = card.row(data(x), dtype), card.row(filters(w), dtype), card.row(b, dtype)
     y, dx = (card.row(np.full(shape, np.nan), dtype) for _ in range(2))
