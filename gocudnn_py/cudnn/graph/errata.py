@@ -50,8 +50,8 @@ ERRATA = (
         _instance_norm_backward,
         "it makes a wrong gradient of an instance normalization's scale (seen with cuDNN 9.19 on sm_90)",
     ),
-    # Forward and the filter's gradient, of halves and TF32: what is read is taken as if its channels lay last, only what
-    # is written is put in order.
+    # Forward and the filter's gradient, of halves and TF32: what is read is taken as if its channels lay last, and only
+    # what is written is put in order.
     Erratum(
         (4, 7),
         (9, 27, 0),
