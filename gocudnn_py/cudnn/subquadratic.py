@@ -2,7 +2,7 @@
 
 The functions are newer than cuDNN 9.19: an older one answers with NotInThisVersion. Work goes to a stream without a
 cuDNN handle. Data are packed; x and y are (batch, channels, length) unless said otherwise. cuDNN compiles those of
-channels last and the FFTs by NVRTC when a process first calls them, 5 to 20 seconds for each kind and type.
+channels last and the FFTs by NVRTC when a process first calls them: the former take 5 to 20 seconds each.
 """
 
 from __future__ import annotations

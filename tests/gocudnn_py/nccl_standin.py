@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from gocudnn_py.cuda import DeviceBuffer, RecordingStream, Stream
 from gocudnn_py.cuda.adopt import AdoptedBuffer
+from gocudnn_py.nccl import Communicator, binding
 from gocudnn_py.nccl.span import TYPES
-from tests.gocudnn_py.cuda_standin import make_device, make_stream
+from tests.gocudnn_py.cuda_standin import StandIn, make_device, make_stream, standing_in
 from tests.gocudnn_py.recorded import FakeMemory
 
 FLOAT32, UINT8, INT32 = TYPES.index("float32"), TYPES.index("uint8"), TYPES.index("int32")
@@ -142,3 +144,30 @@ CALLS: list[tuple[str, Callable[..., None], tuple[Any, ...]]] = [
     ("send", lambda c, s, x, y: c.send(s, x, 2, dtype="float32"), ("send", X, 6, FLOAT32, 2)),
     ("receive", lambda c, s, x, y: c.receive(s, y, 0), ("recv", Y, 24, UINT8, 0)),
 ]
+
+
+@pytest.fixture
+def nccl(monkeypatch: pytest.MonkeyPatch) -> Nccl:
+    fake = Nccl()
+    monkeypatch.setattr(binding, "bindings", lambda: fake)
+    return fake
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, nccl: Nccl) -> Iterator[StandIn]:
+    yield from standing_in(monkeypatch)
+
+
+@pytest.fixture
+def stream(fake: StandIn) -> Stream:
+    return make_stream(make_device())
+
+
+@pytest.fixture
+def comm(stream: Stream, nccl: Nccl) -> Iterator[Communicator]:
+    """Rank 1 of 3."""
+    made = Communicator(stream, 3, 1, ID)
+    nccl.calls.clear()
+    yield made
+    nccl.answers.clear()
+    made.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,36 +17,12 @@ from gocudnn_py.cuda import Stream
 from gocudnn_py.errors import LibraryNotFound, NcclError, UnusableResource, VersionMismatch
 from gocudnn_py.nccl import Communicator, binding, group, unique_id
 from gocudnn_py.resource import capturing
-from tests.gocudnn_py.cuda_standin import StandIn, make_device, make_stream, standing_in
+from tests.gocudnn_py.cuda_standin import StandIn, make_device, make_stream
 from tests.gocudnn_py.nccl_standin import CALLS, COMM, ID, STREAM, Comm, Nccl, NCCLError, buffer, elsewhere, recording
-
-
-@pytest.fixture
-def nccl(monkeypatch: pytest.MonkeyPatch) -> Nccl:
-    fake = Nccl()
-    monkeypatch.setattr(binding, "bindings", lambda: fake)
-    return fake
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch, nccl: Nccl) -> Iterator[StandIn]:
-    yield from standing_in(monkeypatch)
-
-
-@pytest.fixture
-def stream(fake: StandIn) -> Stream:
-    return make_stream(make_device())
-
-
-@pytest.fixture
-def comm(stream: Stream, nccl: Nccl) -> Iterator[Communicator]:
-    """Rank 1 of 3."""
-    made = Communicator(stream, 3, 1, ID)
-    nccl.calls.clear()
-    yield made
-    nccl.answers.clear()
-    made.close()
-
+from tests.gocudnn_py.nccl_standin import comm as comm
+from tests.gocudnn_py.nccl_standin import fake as fake
+from tests.gocudnn_py.nccl_standin import nccl as nccl
+from tests.gocudnn_py.nccl_standin import stream as stream
 
 # --- how communicators begin and end -----------------------------------------------------------------------------
 
