@@ -10,8 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gocudnn_py.cudnn.graph import Graph, PointwiseMode, ReduceTensorOp, Tensor, channels_last, errata
+from gocudnn_py.cudnn.graph import (
+    Graph,
+    MoeGroupedMatmulMode,
+    PointwiseMode,
+    ReduceTensorOp,
+    Tensor,
+    channels_last,
+    errata,
+)
 from gocunets import convnetgo
+from tests.gocudnn_py.graph_others import grouped_matmul
 from tests.gocudnn_py.without_gpu import GPUS
 
 NHWC = channels_last(4)
@@ -207,27 +216,53 @@ print(json.dumps([tried(NormMode.INSTANCE_NORM), tried(NormMode.LAYER_NORM)]))
     assert not any("wrong" in why for _, _, why in layer)
 
 
+def convolution_of(last: bool, uneven: bool) -> Graph:
+    """Of tensors whose sizes are multiples of 128 bytes, but for that of y where it is to be `uneven`."""
+    graph, order = Graph(), channels_last(4) if last else None
+    x = graph.tensor("x", (8, 64, 28, 28), "float16", order=order)
+    w = graph.tensor("w", (65 if uneven else 64, 64, 8, 3), "float16", order=order)
+    y = graph.output(graph.convolution(x, w), dtype="float16")
+    assert [tensor.nbytes % 128 > 0 for tensor in (x, w, y)] == [False, False, uneven]
+    return graph
+
+
 @pytest.mark.parametrize(
-    ("version", "engine", "last", "wrong"),
+    ("version", "engine", "last", "uneven", "wrong"),
     [
-        ((9, 27, 0), 4, False, True),
-        ((9, 28, 1), 7, False, True),
-        ((9, 27, 0), 4, True, False),
-        ((9, 27, 0), 5, False, False),
-        ((9, 26, 0), 4, False, False),
+        ((9, 27, 0), 4, False, True, True),
+        ((9, 19, 0), 70, False, True, True),
+        ((9, 28, 1), 78, False, True, True),
+        ((9, 28, 1), 4, False, False, False),
+        ((9, 28, 1), 4, True, True, False),
+        ((9, 28, 1), 7, False, False, True),
+        ((9, 28, 1), 7, True, True, False),
+        ((9, 26, 0), 7, False, True, False),
+        ((9, 27, 0), 5, False, True, False),
     ],
 )
 def test_engines_that_convolve_channels_first_wrongly(
-    version: tuple[int, int, int], engine: int, last: bool, wrong: bool, monkeypatch: pytest.MonkeyPatch
+    version: tuple[int, int, int], engine: int, last: bool, uneven: bool, wrong: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(errata, "load", lambda name: SimpleNamespace(version=version))
-    graph, order = Graph(), channels_last(4) if last else None
-    x, w = (
-        graph.tensor(name, dims, "float16", order=order)
-        for name, dims in (("x", (8, 64, 28, 28)), ("w", (64, 64, 3, 3)))
-    )
-    graph.output(graph.convolution(x, w, padding=1), dtype="float16")
-    assert ("convolves wrongly" in (errata.erratum(graph, engine) or "")) is wrong
+    found = errata.erratum(convolution_of(last, uneven), engine) or ""
+    assert ("it convolves wrongly" in found) is wrong
+
+
+@pytest.mark.parametrize(
+    ("mode", "version", "wrong"),
+    [
+        (MoeGroupedMatmulMode.NONE, (9, 19, 0), set()),
+        (MoeGroupedMatmulMode.GATHER, (9, 19, 0), {7}),
+        (MoeGroupedMatmulMode.GATHER, (9, 28, 1), set()),
+        (MoeGroupedMatmulMode.SCATTER, (9, 28, 1), {4}),
+    ],
+)
+def test_engines_that_group_products_wrongly(
+    mode: MoeGroupedMatmulMode, version: tuple[int, int, int], wrong: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errata, "load", lambda name: SimpleNamespace(version=version))
+    graph = grouped_matmul(mode)
+    assert {engine for engine in range(12) if errata.erratum(graph, engine)} == wrong
 
 
 def test_plans_are_kept_and_a_spoiled_one_is_made_anew(deviceless: Callable[[str], Any], tmp_path: Path) -> None:
@@ -368,7 +403,7 @@ words = []
 class Memory:
     pointer, nbytes = 512, 16
 small, given = Memory(), {x: 256, dy: 256, dw: 256}
-others = (given, 0), (given, small), (given | {x: small}, 256), (given | {x: 0}, 256)
+others = (given, 0), (given, small), (given | {x: small}, 256), (given | {x: 0}, 256), (given, 256 + 64)
 for pointers, workspace in (({x: 256}, 256), (given | {dy: 257}, 256), *others):
     try:
         plan.bind(pointers, workspace)
@@ -383,6 +418,7 @@ print(json.dumps(words))
     assert "bytes of workspace, 16 are given" in words[3]
     assert words[4] == "x: FLOAT[8x64x28x28] takes 1,605,632 bytes, its memory has 16"
     assert words[5] == "x: FLOAT[8x64x28x28] lies at address 0"
+    assert words[6] == "the workspace at 0x140 is not at a multiple of 128 bytes"
 
 
 def test_cudnn_logs_into_logging(deviceless: Callable[[str], Any]) -> None:

@@ -3,42 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gocudnn_py._abi.cudnn import BackendNormMode as NormMode
-from gocudnn_py.cudnn.graph import convolutions, norms
-from gocudnn_py.cudnn.graph.operations import Operation, flat
+from gocudnn_py._abi.cudnn import MoeGroupedMatmulMode
+from gocudnn_py.cudnn.graph import convolutions, norms, products
+from gocudnn_py.cudnn.graph.execution import WORKSPACE_ALIGNMENT
+from gocudnn_py.cudnn.graph.operations import Row
 from gocudnn_py.library import load
 
 if TYPE_CHECKING:
     from gocudnn_py.cudnn.graph.builder import Builder
+    from gocudnn_py.cudnn.graph.tensor import Tensor
 
 
 class Erratum(NamedTuple):
-    """Engines by their numbers, of which cuDNN and newer, what of a graph they make wrong, and how that is said."""
+    """Engines by their numbers, since which cuDNN and before which, what graphs they make wrong, and how."""
 
     engines: tuple[int, ...]
     since: tuple[int, int, int]
-    concerns: Callable[[Operation], bool]
+    concerns: Callable[[Builder], bool]
     what: str
+    before: tuple[int, int, int] = (100, 0, 0)
 
 
 def erratum(graph: Builder, engine: int) -> str | None:
     """What an engine, by its number, is known to make wrong of a graph, None where nothing is."""
     version = load("cudnn").version
     for each in ERRATA:
-        if engine in each.engines and version >= each.since and any(map(each.concerns, graph.operations)):
+        if engine in each.engines and each.since <= version < each.before and each.concerns(graph):
             return each.what
     return None
 
 
-def _instance_norm_backward(operation: Operation) -> bool:
-    return operation.row is norms.BACKWARD and operation.settings["mode"] is NormMode.INSTANCE_NORM
+def _has(*rows: Row, **settings: Any) -> Callable[[Builder], bool]:
+    """Whether a graph has an operation of one of these rows, with these settings."""
+
+    def concerns(graph: Builder) -> bool:
+        found = (operation.settings for operation in graph.operations if operation.row in rows)
+        return any(all(each[name] == value for name, value in settings.items()) for each in found)
+
+    return concerns
 
 
-def _convolution_of_channels_first(operation: Operation) -> bool:
-    tensors = flat([*operation.inputs.values(), *operation.outputs.values()])
-    return operation.row in convolutions.ROWS and any(len(t.dims) > 3 and t.strides[1] != 1 for t in tensors)
+def _channels_first(graph: Builder) -> list[Tensor]:
+    return [tensor for tensor in graph.real if len(tensor.dims) > 3 and tensor.strides[1] != 1]
+
+
+_convolves = _has(*convolutions.ROWS)
+
+
+def _convolves_channels_first(graph: Builder) -> bool:
+    return _convolves(graph) and bool(_channels_first(graph))
+
+
+def _convolves_uneven_channels_first(graph: Builder) -> bool:
+    return _convolves(graph) and any(tensor.nbytes % WORKSPACE_ALIGNMENT for tensor in _channels_first(graph))
 
 
 ERRATA = (
@@ -47,15 +67,37 @@ ERRATA = (
     Erratum(
         (0,),
         (9, 19, 0),
-        _instance_norm_backward,
+        _has(norms.BACKWARD, mode=NormMode.INSTANCE_NORM),
         "it makes a wrong gradient of an instance normalization's scale (seen with cuDNN 9.19 on sm_90)",
     ),
-    # Forward and the filter's gradient, of halves and TF32: what is read is taken as if its channels lay last, and only
-    # what is written is put in order.
+    # They turn tensors to channels last in the workspace, and look for the second elsewhere than they have put it where
+    # the first is no multiple of 128 bytes: 4 of the graph-only library is 70, 71 and 78 of the whole one.
     Erratum(
-        (4, 7),
+        (4, 70, 71, 78),
+        (9, 19, 0),
+        _convolves_uneven_channels_first,
+        "it convolves wrongly where the channels do not lie last in a tensor of a size that is no multiple of "
+        f"{WORKSPACE_ALIGNMENT} bytes (seen with cuDNN 9.19 and 9.28 on sm_90)",
+    ),
+    # What is read is taken as if its channels lay last, and only what is written is put in order.
+    Erratum(
+        (7,),
         (9, 27, 0),
-        _convolution_of_channels_first,
-        "it convolves wrongly where the channels do not lie last (seen with cuDNN 9.27 on sm_90)",
+        _convolves_channels_first,
+        "it convolves wrongly where the channels do not lie last (seen with cuDNN 9.27 and 9.28 on sm_90)",
+    ),
+    # The rows that a thread holds are placed at fixed distances from where its first one goes.
+    Erratum(
+        (4,),
+        (9, 28, 0),
+        _has(products.GROUPED, mode=MoeGroupedMatmulMode.SCATTER),
+        "it scatters rows to wrong places (seen with cuDNN 9.28 on sm_90)",
+    ),
+    Erratum(
+        (7,),
+        (9, 19, 0),
+        _has(products.GROUPED, mode=MoeGroupedMatmulMode.GATHER),
+        "it reads outside of its memory (seen with cuDNN 9.19 on sm_90, right with 9.28)",
+        before=(9, 28, 0),
     ),
 )

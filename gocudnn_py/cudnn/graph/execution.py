@@ -17,6 +17,9 @@ from gocudnn_py.cudnn.handle import Handle
 if TYPE_CHECKING:
     from gocudnn_py.cudnn.graph.plan import Plan
 
+WORKSPACE_ALIGNMENT = 128
+"""Bytes of whose multiple a workspace's address has to be: some engines look elsewhere than they write if it is not."""
+
 
 class Execution:
     """A plan bound to addresses: call it with a handle, as often as you like; keeps the `buffers` alive."""
@@ -38,6 +41,8 @@ class Execution:
         if room < plan.workspace:
             given = f"{room:,} are" if room else "none is"
             raise ValueError(f"{plan!r} needs {plan.workspace:,} bytes of workspace, {given} given")
+        if plan.workspace and scratch % WORKSPACE_ALIGNMENT:
+            raise ValueError(f"the workspace at {scratch:#x} is not at a multiple of {WORKSPACE_ALIGNMENT} bytes")
         pack = BackendDescriptor(Kind.VARIANT_PACK_DESCRIPTOR)
         pack.set(Attribute.VARIANT_PACK_UNIQUE_IDS, Type.INT64, *(tensor.uid for tensor in (*tensors, *scalars)))
         pack.set(Attribute.VARIANT_PACK_DATA_POINTERS, Type.VOID_PTR, *addresses, *numbers)
