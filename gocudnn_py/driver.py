@@ -222,13 +222,20 @@ class _Here(threading.local):
 _here = _Here()
 
 
+@functools.cache
+def _get_current() -> Any:
+    """cuCtxGetCurrent, which never waits: called without giving other threads a turn, which costs half of it."""
+    return ctypes.PyDLL(FILE, handle=library()._handle)["cuCtxGetCurrent"]
+
+
 def current(index: int) -> bool:
     """Whether the device's primary context is the one of this thread (cuCtxGetCurrent)."""
     here = _here
-    status = library().cuCtxGetCurrent(here.place)
+    status = _get_current()(here.place)
     if status:
         fail("cuCtxGetCurrent", status)
-    return bool(here.context.value == context(index))
+    same: bool = here.context.value == context(index)
+    return same
 
 
 class primary_context:  # noqa: N801 - read as a function is: with primary_context(0)

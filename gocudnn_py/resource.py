@@ -14,9 +14,9 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from gocudnn_py import driver
 from gocudnn_py.errors import UnusableResource
@@ -29,16 +29,9 @@ class _Process:
         self.pid = os.getpid()
 
 
-class _Release(NamedTuple):
-    """What a finalizer leaves behind; `keep_alive` holds the parents until the child is gone."""
-
-    process: _Process
-    what: str
-    destroy: Callable[[int], object]
-    handle: int
-    device: int | None
-    keep_alive: tuple[object, ...]
-
+_Release = tuple[_Process, str, Callable[[int], object], int, int | None, tuple[object, ...]]
+"""What a finalizer leaves behind: of which process and what it is, how to destroy its handle, on which device, and the
+parents, which it holds until the child is gone."""
 
 _process = _Process()
 _living: dict[int, _Release] = {}  # by the id of what they are of; they hold the parents until it is gone
@@ -61,7 +54,7 @@ class Resource:
         self._handle = handle
         self._owner: _Process | None = _process
         self.device = device
-        _living[id(self)] = _Release(_process, type(self).__name__, destroy, handle, device, keep_alive)
+        _living[id(self)] = _process, type(self).__name__, destroy, handle, device, keep_alive
         drain()
 
     # Cheaper than weakref.finalize, and what it needs is its own: at exit the module may be gone already.
@@ -122,18 +115,21 @@ def drain() -> None:
 def _destroy_next() -> None:
     # A function, so that nothing holds the parents when it is left, and their finalizers queue them next.
     try:
-        release = _queue.popleft()
+        process, what, destroy, handle, device, _ = _queue.popleft()
     except IndexError:  # another thread took it
         return
-    if release.process is not _process:
+    if process is not _process:
         return
     try:
-        with nullcontext() if release.device is None else driver.primary_context(release.device):
-            release.destroy(release.handle)
+        if device is None or driver.current(device):
+            destroy(handle)
+        else:
+            with driver.primary_context(device):
+                destroy(handle)
     except Exception as error:
         if driver.broken:  # said once, by whoever met it first; nothing can be released any more
             return
-        warnings.warn(f"could not release a {release.what}: {error}", ResourceWarning, stacklevel=4)
+        warnings.warn(f"could not release a {what}: {error}", ResourceWarning, stacklevel=4)
 
 
 def pending() -> int:

@@ -21,11 +21,10 @@ from .array import DeviceArray, Operand
 from .elementwise import add, cast, fill, scale
 from .images import normalize_images
 from .indexing import one_hot, take_rows
+from .joining import concatenate, split
 from .losses import softmax_cross_entropy, squared_error
 from .movement import (
-    concatenate,
     copy,
-    split,
     swap_every_other,
     swap_halves,
     to_nchw,

@@ -1,4 +1,4 @@
-"""The same numbers in other places: transposes, layouts, concatenation, exchange of samples."""
+"""The same numbers in other places: transposes, layouts, exchange of samples."""
 
 from __future__ import annotations
 
@@ -59,37 +59,6 @@ def to_nchw(stream: Stream, x: Operand, y: Operand) -> None:
     transpose(stream, x, y, [0, rank - 1, *range(1, rank - 1)])
 
 
-def concatenate(stream: Stream, xs: Sequence[Operand], y: Operand, axis: int) -> None:
-    """y = the xs one after the other along an axis: 1 joins channels in NCHW, -1 in NHWC.
-
-    Raises ValueError unless the shapes agree along the other axes and add up along this one.
-    """
-    parts, whole = [operand(f"concatenate: x{i}", x, stream) for i, x in enumerate(xs)], operand("y", y, stream)
-    for i, part in enumerate(parts):
-        checks.apart("concatenate", ("y", whole), (f"x{i}", part))
-    for (start, part), along in _pieces("concatenate", parts, whole, axis):
-        size = math.prod(part.shape[along:])
-        shape = (math.prod(part.shape[:along]), size)
-        width = math.prod(whole.shape[along:])
-        move(stream, part, whole, shape, ((size, 1), (width, 1)), (0, start))
-
-
-def split(stream: Stream, x: Operand, ys: Sequence[Operand], axis: int) -> None:
-    """The ys = the parts of x along an axis, in turn: what `concatenate` joins, and its gradient.
-
-    Raises ValueError as `concatenate`.
-    """
-    parts, whole = [operand(f"split: y{i}", y, stream) for i, y in enumerate(ys)], operand("x", x, stream)
-    for i, part in enumerate(parts):
-        others = ((f"y{j}", other) for j, other in enumerate(parts[:i]))
-        checks.apart("split", (f"y{i}", part), ("x", whole), *others)
-    for (start, part), along in _pieces("split", parts, whole, axis):
-        size = math.prod(part.shape[along:])
-        shape = (math.prod(part.shape[:along]), size)
-        width = math.prod(whole.shape[along:])
-        move(stream, whole, part, shape, ((width, 1), (size, 1)), (start, 0))
-
-
 def swap_every_other(stream: Stream, a: Operand, b: Operand, start: int = 0, step: int = 2) -> None:
     """Samples start, start + step, ... of two batches change places. Raises ValueError unless a and b are alike."""
     first, second = _batches("swap_every_other", a, b, stream)
@@ -123,25 +92,6 @@ def _spatial_rank(what: str, x: Operand, stream: Stream) -> int:
     if rank < 2:
         raise ValueError(f"{what}: x has {rank} axes, at least samples and channels are needed")
     return rank
-
-
-def _pieces(
-    what: str, parts: Sequence[DeviceArray], whole: DeviceArray, axis: int
-) -> list[tuple[tuple[int, DeviceArray], int]]:
-    """Where each part begins in a row of the whole, in elements, and the axis; all checked."""
-    along = checks.axis_of(what, axis, len(whole.shape))
-    start, pieces, inner = 0, [], math.prod(whole.shape[along + 1 :])
-    for part in parts:
-        if part.dtype != whole.dtype:
-            raise TypeError(f"{what}: {part} and {whole} have different types")
-        rest = [shape[:along] + shape[along + 1 :] for shape in (part.shape, whole.shape)]
-        if len(part.shape) != len(whole.shape) or rest[0] != rest[1]:
-            raise ValueError(f"{what}: {part} is no part of {whole} along axis {along}")
-        pieces.append(((start * inner, part), along))
-        start += part.shape[along]
-    if start != whole.shape[along]:
-        raise ValueError(f"{what}: parts of {start} along axis {along}, the whole {whole} has {whole.shape[along]}")
-    return pieces
 
 
 def _batches(what: str, a: Operand, b: Operand, stream: Stream) -> tuple[DeviceArray, DeviceArray]:

@@ -26,8 +26,10 @@ Two: TypeAlias = tuple[int, int]
 ENOUGH = 4096  # threads for each multiprocessor; where there are more, each takes more rows
 MOST_ROWS = 8
 TAPS = 16  # columns of dy of which a thread keeps its shares at most
-TOGETHER = 8  # elements of a gradient that a thread works out at a time, of several samples, at most,
+TOGETHER = 16  # elements of a gradient that a thread works out at a time, of several samples, at most,
 AHEAD = 64  # so that it reads about so many bytes at a time
+FACTORS = (2, 4, 8)  # by which rows are widened by whole packs
+EXACT = 2**22  # elements of a row to which places halfway between two are exact in float32
 
 
 def resize(
@@ -57,6 +59,10 @@ def resize(
         defines["UNIT"] = UNITS[pack * target.dtype.itemsize]
     else:
         defines |= {"T": checks.float_type("resize", x=source, y=target), "PACK": pack}
+        factor = planes.factor(mode)
+        own = run // factor  # neighbours of x that a thread reads as one
+        if factor > 1 and own and source.address % (own * source.dtype.itemsize) == 0:
+            defines["FACTOR"] = factor
     _launch(stream, f"resize_{mode}", (source, target), planes, defines, pack, pack * run)
 
 
@@ -79,11 +85,18 @@ def resize_backward(
         fill(stream, target, 0)
         return
     pack = planes.pack(up, target)
-    taps = planes.taps(mode)
-    most = max(1, min(TOGETHER, AHEAD // (taps * target.dtype.itemsize)) // pack)
+    factor = planes.factor(mode)
+    run = planes.run(up, pack) // factor  # neighbours of dx whose own columns of dy a thread reads as one
+    if factor > 1 and run and target.address % (run * target.dtype.itemsize) == 0:
+        defines: dict[str, object] = {"PACK": pack, "RUN": run, "FACTOR": factor}
+        read = run * factor
+    else:
+        taps = planes.taps(mode)
+        defines, run, read = {"PACK": pack, "TAPS": taps}, pack, pack * taps
+    most = max(1, min(TOGETHER // run, AHEAD // (read * target.dtype.itemsize)))
     together = next(samples for samples in range(most, 0, -1) if planes.samples % samples == 0)
-    defines = {"T": c_type, "PACK": pack, "TAPS": taps, "TOGETHER": together}
-    _launch(stream, f"resize_{mode}_backward", (up, target), planes, defines, pack, pack * together)
+    defines |= {"T": c_type, "TOGETHER": together}
+    _launch(stream, f"resize_{mode}_backward", (up, target), planes, defines, pack, run * together)
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,17 @@ class _Planes:
         """Neighbours of `pack` elements in a row of y that are written as one: up to 16 bytes."""
         itemsize = y.dtype.itemsize
         return min(16, alignment(self.y_size[1] * self.inner * itemsize, y.address)) // (pack * itemsize)
+
+    def factor(self, mode: str) -> int:
+        """How many columns of y a column of x has to itself, where that is so of all and goes by powers of two, or 1.
+
+        Only of one channel, and for bilinear only where places are exact in float32.
+        """
+        (_, width), (_, y_width) = self.size, self.y_size
+        if self.inner > 1 or y_width % width or y_width // width not in FACTORS:
+            return 1
+        even = self.coordinates == "half_pixel" or (mode == "nearest" and self.coordinates == "asymmetric")
+        return y_width // width if even and (mode == "nearest" or y_width <= EXACT) else 1
 
     def taps(self, mode: str) -> int:
         """How many columns of y mostly take from one of x, up to TAPS."""

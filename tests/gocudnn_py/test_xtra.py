@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gocudnn_py import kernels, xtra
-from gocudnn_py.xtra import boxes, checks, images, losses, movement, moving, tiles, update
+from gocudnn_py.xtra import boxes, checks, images, joining, losses, movement, moving, tiles, update
 from gocudnn_py.xtra.boxes import Axis
 from gocudnn_py.xtra.launcher import KERNELS, LETTERS, PACKS, SPAN, THREADS
 from gocudnn_py.xtra.squares import Squares
@@ -69,12 +69,18 @@ VARIANTS: dict[str, list[dict[str, object]]] = {
         {"T": "float", "LABEL": "int"}, BRAIN | {"LABEL": "unsigned char"}, {"T": "bool", "LABEL": "long long"},
     ],
     "windows": [{"T": "float", "LAST": 0}, HALF | {"LAST": 1}],
+    "join": [{"T": unit, "PARTS": parts} for unit, parts in [("unsigned char", 2), ("uint4", 8)]],
     "resize": [
-        {"T": "float", "PACK": 1, "RUN": 4, "TAPS": 4, "TOGETHER": 4, "INDEX": "unsigned int", "CHANNELS": 1},
-        HALF | {"PACK": 8, "RUN": 1, "TAPS": 16, "TOGETHER": 1, "INDEX": "unsigned long long", "CHANNELS": "inner"},
-        BRAIN | {"PACK": 1, "RUN": 8, "TAPS": 2, "TOGETHER": 8, "INDEX": "unsigned int", "CHANNELS": "inner"},
+        {"T": "float", "PACK": 1, "RUN": 4, "INDEX": "unsigned int", "CHANNELS": 1},
+        HALF | {"PACK": 8, "RUN": 1, "INDEX": "unsigned long long", "CHANNELS": "inner"},
+        BRAIN | {"PACK": 1, "RUN": 8, "INDEX": "unsigned int", "CHANNELS": 1, "FACTOR": 2},
         {"UNIT": "unsigned char", "RUN": 16, "INDEX": "unsigned int", "CHANNELS": 1},
         {"UNIT": "uint4", "RUN": 1, "INDEX": "unsigned long long", "CHANNELS": "inner"},
+    ],
+    "resize_backward": [
+        {"T": "float", "PACK": 1, "TAPS": 4, "TOGETHER": 4, "INDEX": "unsigned int", "CHANNELS": 1},
+        HALF | {"PACK": 8, "TAPS": 16, "TOGETHER": 1, "INDEX": "unsigned long long", "CHANNELS": "inner"},
+        BRAIN | {"PACK": 1, "RUN": 2, "FACTOR": 4, "TOGETHER": 2, "INDEX": "unsigned int", "CHANNELS": 1},
     ],
     "losses": [
         {"T": "float", "LABEL": "int", "LANES": 1}, HALF | {"LABEL": "long long", "LANES": 32}, {},
@@ -138,7 +144,7 @@ def test_what_python_knows_of_the_kernels_is_what_they_say() -> None:
     assert re.search(r"#define MAX_THREADS (\d+)", kernels.read_source("launch.cuh"))[1] == str(THREADS)  # type: ignore[index]
     for source, name, number in [
         ("box", "EACH", moving.EACH), ("images", "PIXELS", images.PIXELS), ("images", "TIMES", images.RUNS),
-        ("rows", "UNITS", movement.UNITS_A_THREAD),
+        ("rows", "UNITS", movement.UNITS_A_THREAD), ("join", "EACH", joining.EACH),
     ]:  # fmt: skip
         assert re.search(rf"#define {name} (\d+)", kernels.read_source(f"xtra/{source}.cu"))[1] == str(number)  # type: ignore[index]
     rule = kernels.read_source("update_rule.cuh")

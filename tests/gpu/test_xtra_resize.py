@@ -24,6 +24,8 @@ SIZES = [
     ((33, 40), (2, 3)),
     ((20, 8), (40, 16)),
     ((36, 16), (20, 8)),
+    ((3, 4), (9, 16)),
+    ((5, 6), (4, 48)),
 ]
 every_size = pytest.mark.parametrize(("size", "y_size"), SIZES, ids=str)
 every_coordinate = pytest.mark.parametrize("coordinates", COORDINATES)

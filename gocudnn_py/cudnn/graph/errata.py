@@ -88,7 +88,7 @@ ERRATA = (
     ),
     # The rows that a thread holds are placed at fixed distances from where its first one goes.
     Erratum(
-        (4,),
+        (4, 7),
         (9, 28, 0),
         _has(products.GROUPED, mode=MoeGroupedMatmulMode.SCATTER),
         "it scatters rows to wrong places (seen with cuDNN 9.28 on sm_90)",
