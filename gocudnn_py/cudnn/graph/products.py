@@ -109,7 +109,7 @@ class Products(Builder):
 
         `offsets` (E, 1, 1) are the first token of each expert, in int32. `mode` GATHER takes the tokens that `index`
         (1, T', 1) lists; SCATTER puts the result of a token that was sent to `top_k` experts in row index * top_k + ks,
-        where `ks` are its numbers among them.
+        where `ks` are its numbers among them. cuDNN 9.19 gathers, and 9.28 scatters before sm_100, wrongly: refused.
         """
         if len(tokens.dims) != 3 or len(weights.dims) != 3 or tokens.dims[2] != weights.dims[1]:
             raise ValueError(
