@@ -12,6 +12,7 @@ from gocudnn_py.errors import CudaError, NoDevice, NotInThisVersion
 
 FILE = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 MAJOR_ATTRIBUTE, MINOR_ATTRIBUTE = 75, 76  # compute capability, in cuDeviceGetAttribute
+WRONG_CONTEXT = (201, 400)  # CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_HANDLE
 NOT_READY = 600  # CUDA_ERROR_NOT_READY: what is asked about has not been reached
 
 
@@ -109,6 +110,8 @@ def library() -> ctypes.CDLL:
     except OSError as error:
         raise NoDevice(f"no NVIDIA driver on this machine: {error}") from None
     _declare(dll)
+    # It never waits, so no other thread needs a turn meanwhile, and has one argument: that halves what it costs.
+    vars(dll)["cuCtxGetCurrent"] = ctypes.PyDLL(FILE, handle=dll._handle)["cuCtxGetCurrent"]
     status = dll.cuInit(0)
     if status:
         raise NoDevice(f"the NVIDIA driver is there but unusable: cuInit: {_name(dll, status)} ({status})")
@@ -142,6 +145,20 @@ def call(name: str, *arguments: object) -> None:
     """Call a driver function by name; CudaError when it answers with an error."""
     run = getattr(library(), name, None) or function(name)
     status = run(*arguments)
+    if status:
+        fail(name, status)
+
+
+def call_anywhere(device: Any, name: str, *arguments: object) -> None:
+    """Call a function that takes its GPU from its arguments, once more in the device's context if it wants that.
+
+    It costs less than asking which context is current. CudaError when it answers with an error.
+    """
+    run = getattr(library(), name, None) or function(name)
+    status = run(*arguments)
+    if status in WRONG_CONTEXT:
+        device.make_current()
+        status = run(*arguments)
     if status:
         fail(name, status)
 
@@ -222,16 +239,10 @@ class _Here(threading.local):
 _here = _Here()
 
 
-@functools.cache
-def _get_current() -> Any:
-    """cuCtxGetCurrent, which never waits: called without giving other threads a turn, which costs half of it."""
-    return ctypes.PyDLL(FILE, handle=library()._handle)["cuCtxGetCurrent"]
-
-
 def current(index: int) -> bool:
     """Whether the device's primary context is the one of this thread (cuCtxGetCurrent)."""
     here = _here
-    status = _get_current()(here.place)
+    status = library().cuCtxGetCurrent(here.place)
     if status:
         fail("cuCtxGetCurrent", status)
     same: bool = here.context.value == context(index)

@@ -32,7 +32,7 @@ class BoundCall:
         self.name, arguments = calls[0]
         self._function = handle.lib.plain(self.name)
         kinds = FUNCTIONS[self.name].arguments[1:]
-        self._arguments = [ctypes.c_void_p(handle.handle), *map(_cell, kinds, arguments)]
+        self._arguments = ctypes.c_void_p.from_param(handle.handle), *map(_converted, kinds, arguments)
         self._stream, self._mode = handle.stream, handle.pointer_mode
 
     def __call__(self) -> None:
@@ -50,10 +50,8 @@ class BoundCall:
         return f"BoundCall({self.name})"
 
 
-def _cell(kind: Any, argument: Any) -> Any:
-    """An argument as C takes it, with no conversion left to do."""
-    if kind is Int:
-        return ctypes.c_int(argument)
+def _converted(kind: Any, argument: Any) -> Any:
+    """An argument as a call takes it, with no conversion left to do."""
     if isinstance(argument, bytes):
         return ctypes.c_char_p(argument)
-    return kind(argument)
+    return (ctypes.c_int if kind is Int else kind).from_param(argument)

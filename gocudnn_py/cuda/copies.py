@@ -27,12 +27,11 @@ def copy(stream: Stream, target: Memory, source: Memory, nbytes: int, *, at: int
     if not nbytes:
         return
     _check_written(target)
-    stream.device.enter()
     there, here = target.ordinal, source.ordinal
     if there is None or here is None or there == here:
-        driver.call("cuMemcpyAsync", to, of, nbytes, stream.cell)
+        stream.give("cuMemcpyAsync", to, of, nbytes, stream.cell)
     else:
-        driver.call("cuMemcpyPeerAsync", to, driver.context(there), of, driver.context(here), nbytes, stream.cell)
+        stream.give("cuMemcpyPeerAsync", to, driver.context(there), of, driver.context(here), nbytes, stream.cell)
     stream.uses(target, source)
 
 

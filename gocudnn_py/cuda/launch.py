@@ -18,7 +18,6 @@ COOPERATIVE, CLUSTER, OVERLAP = (
     6,
 )  # CU_LAUNCH_ATTRIBUTE_COOPERATIVE, _CLUSTER_DIMENSION, _PROGRAMMATIC_STREAM_SER...
 USUAL_SHARED = 48 * 1024
-WRONG_CONTEXT = (201, 400)  # CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_HANDLE
 Extents = tuple[int, int, int]
 
 
@@ -88,8 +87,8 @@ class Launch:
         self._attributes = shape.attributes()
         pointer = ctypes.cast(self._attributes, ctypes.c_void_p)
         self._settings = _LaunchConfig(*shape.grid, *shape.block, shape.shared, 0, pointer, len(self._attributes))
-        function = ctypes.c_void_p(kernel.function)
-        self._packed = ctypes.byref(self._settings), function, self._parameters, None
+        places = kernel.function, self._parameters, None
+        self._packed = ctypes.byref(self._settings), *map(ctypes.c_void_p.from_param, places)
         self._stream: Stream | None = None
 
     @property
@@ -151,7 +150,7 @@ class Launch:
 
     def _retry(self, stream: Stream, status: int) -> None:
         """Once more with the GPU current, if the thread had another or none; otherwise the error."""
-        if status in WRONG_CONTEXT:
+        if status in driver.WRONG_CONTEXT:
             stream.device.make_current()
             status = self._call(*self._packed)
         if status:

@@ -18,6 +18,10 @@ KINDS = {name: kinds for kinds, names in driver.FUNCTIONS.items() for name in na
 CELLS = (ctypes.c_void_p, ctypes.c_uint64, ctypes.c_size_t)
 
 
+address_of = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(lambda address: address)
+"""The address that C gets of an argument which `from_param` has made."""
+
+
 class StandIn:
     """`calls` are what was called, with what; `answers` a status for a name, or a function to do in its place."""
 

@@ -16,7 +16,7 @@ import pytest
 from gocudnn_py.cuda import DeviceBuffer, Kernel, Parameter, RecordingStream, Scalar, Shape, Stream
 from gocudnn_py.cuda.parameters import Parameters
 from gocudnn_py.errors import CudaError
-from tests.gocudnn_py.cuda_standin import StandIn, make_device, make_stream, standing_in
+from tests.gocudnn_py.cuda_standin import StandIn, address_of, make_device, make_stream, standing_in
 
 SIGNATURE = (Scalar.float32, Scalar.pointer, Scalar.pointer, Scalar.int32)
 PAIR = np.dtype([("flag", "i1"), ("value", "f8"), ("count", "i4")], align=True)
@@ -135,7 +135,7 @@ def _launched(fake: StandIn) -> dict[str, Any]:
         "block": (found.block_x, found.block_y, found.block_z),
         "shared": found.shared,
         "stream": found.stream,
-        "function": function.value,
+        "function": address_of(function),
         "values": values,
         "attributes": [struct.unpack_from("i4x3I", attributes, size * i) for i in range(found.count)],
     }

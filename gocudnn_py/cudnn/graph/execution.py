@@ -49,7 +49,7 @@ class Execution:
         pack.set(Attribute.VARIANT_PACK_WORKSPACE, Type.VOID_PTR, scratch)
         self.pack = pack.finalize()
         self._execute = pack.lib.cudnnBackendExecute
-        self._arguments = ctypes.c_void_p(plan.descriptor.handle), ctypes.c_void_p(self.pack.handle)
+        self._arguments = tuple(map(ctypes.c_void_p.from_param, (plan.descriptor.handle, self.pack.handle)))
 
     def __call__(self, handle: Handle) -> None:
         """Run on the handle's stream (cudnnBackendExecute)."""
