@@ -12,7 +12,6 @@ from gocudnn_py.errors import CudaError, NoDevice, NotInThisVersion
 
 FILE = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 MAJOR_ATTRIBUTE, MINOR_ATTRIBUTE = 75, 76  # compute capability, in cuDeviceGetAttribute
-WRONG_CONTEXT = (201, 400)  # CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_HANDLE
 NOT_READY = 600  # CUDA_ERROR_NOT_READY: what is asked about has not been reached
 
 
@@ -145,20 +144,6 @@ def call(name: str, *arguments: object) -> None:
     """Call a driver function by name; CudaError when it answers with an error."""
     run = getattr(library(), name, None) or function(name)
     status = run(*arguments)
-    if status:
-        fail(name, status)
-
-
-def call_anywhere(device: Any, name: str, *arguments: object) -> None:
-    """Call a function that takes its GPU from its arguments, once more in the device's context if it wants that.
-
-    It costs less than asking which context is current. CudaError when it answers with an error.
-    """
-    run = getattr(library(), name, None) or function(name)
-    status = run(*arguments)
-    if status in WRONG_CONTEXT:
-        device.make_current()
-        status = run(*arguments)
     if status:
         fail(name, status)
 

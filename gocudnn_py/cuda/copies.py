@@ -27,11 +27,12 @@ def copy(stream: Stream, target: Memory, source: Memory, nbytes: int, *, at: int
     if not nbytes:
         return
     _check_written(target)
+    stream.device.enter()  # another's context cannot reach what lies here
     there, here = target.ordinal, source.ordinal
     if there is None or here is None or there == here:
-        stream.give("cuMemcpyAsync", to, of, nbytes, stream.cell)
+        driver.call("cuMemcpyAsync", to, of, nbytes, stream.cell)
     else:
-        stream.give("cuMemcpyPeerAsync", to, driver.context(there), of, driver.context(here), nbytes, stream.cell)
+        driver.call("cuMemcpyPeerAsync", to, driver.context(there), of, driver.context(here), nbytes, stream.cell)
     stream.uses(target, source)
 
 

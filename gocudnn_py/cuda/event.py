@@ -33,11 +33,15 @@ class Event(Resource):
 
     def record(self, stream: Stream) -> None:
         """Mark what the stream has been given so far (cuEventRecord)."""
-        stream.give("cuEventRecord", self.handle, stream.cell)
+        handle = self.handle
+        stream.device.enter()
+        driver.call("cuEventRecord", handle, stream.cell)
 
     def hold(self, stream: Stream) -> None:
         """Let the stream's further work wait for the mark (cuStreamWaitEvent)."""
-        stream.give("cuStreamWaitEvent", stream.cell, self.handle, 0)
+        handle = self.handle
+        stream.device.enter()
+        driver.call("cuStreamWaitEvent", stream.cell, handle, 0)
 
     @property
     def done(self) -> bool:

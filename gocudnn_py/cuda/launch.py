@@ -18,6 +18,7 @@ COOPERATIVE, CLUSTER, OVERLAP = (
     6,
 )  # CU_LAUNCH_ATTRIBUTE_COOPERATIVE, _CLUSTER_DIMENSION, _PROGRAMMATIC_STREAM_SER...
 USUAL_SHARED = 48 * 1024
+WRONG_CONTEXT = (201, 400)  # CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_HANDLE
 Extents = tuple[int, int, int]
 
 
@@ -150,7 +151,7 @@ class Launch:
 
     def _retry(self, stream: Stream, status: int) -> None:
         """Once more with the GPU current, if the thread had another or none; otherwise the error."""
-        if status in driver.WRONG_CONTEXT:
+        if status in WRONG_CONTEXT:
             stream.device.make_current()
             status = self._call(*self._packed)
         if status:

@@ -108,7 +108,8 @@ class DeviceBuffer(io.RawIOBase):
             )
         if count:
             stream = stream or self.stream
-            stream.give(FILL[width], self.pointer + at, value, count, stream.cell)
+            stream.device.enter()
+            driver.call(FILL[width], self.pointer + at, value, count, stream.cell)
             stream.uses(self)
 
     def upload(self, array: Array, offset: int = 0) -> None:

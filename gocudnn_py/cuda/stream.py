@@ -99,12 +99,6 @@ class Stream:
         stream._foreign = foreign
         return stream
 
-    def give(self, name: str, *arguments: object) -> None:
-        """Call a driver function that takes this stream among its arguments, whatever is current. Raises CudaError."""
-        if self.handle <= PER_THREAD:  # of which there is one for each context
-            self.device.enter()
-        driver.call_anywhere(self.device, name, *arguments)
-
     def uses(self, *things: Used) -> None:
         """Say that the stream has been given work on these: giving them back waits, and a recorded graph holds them."""
         for thing in things:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gocudnn_py import driver
-from gocudnn_py.cuda import Device, DeviceBuffer, ManagedBuffer, Module, Scalar, Worker, pointer_info
+from gocudnn_py.cuda import Device, DeviceBuffer, Event, ManagedBuffer, Module, Scalar, Worker, pointer_info
 from tests.gpu.test_cuda_device import CYCLES, SLOW
 
 if TYPE_CHECKING:
@@ -28,6 +28,22 @@ def pair(backend: CudaBackend) -> Iterator[tuple[Device, Device]]:
     first, second = Device(0), Device(1)
     yield first, second
     backend.device.make_current()
+
+
+def test_whatever_card_is_current(pair: tuple[Device, Device]) -> None:
+    first, second = pair
+    stream = first.stream()
+    source, target = (DeviceBuffer(stream, VALUES.nbytes, zeroed=True) for _ in range(2))
+    for act in (
+        lambda: source.upload(VALUES),
+        lambda: target.fill(0xFF),
+        lambda: target.copy_from(source, VALUES.nbytes),
+        lambda: Event(first).record(stream),
+    ):
+        second.make_current()
+        act()
+    second.make_current()
+    np.testing.assert_array_equal(target.download(np.empty_like(VALUES)), VALUES)
 
 
 @pytest.mark.parametrize("plain", [False, True])
