@@ -32,12 +32,21 @@ if TYPE_CHECKING:
 pytestmark = COVERS
 WINDOW = {"padding": (1, 1), "stride": (2, 1), "dilation": (1, 2)}
 STRICT = Policy(deterministic=True)
+UNEVEN: dict[str, tuple[int, ...]] = {"x": (3, 16, 12, 11), "w": (24, 16, 3, 3)}
+EVEN: dict[str, tuple[int, ...]] = {"x": (4, 32, 16, 16), "w": (32, 32, 3, 3)}
+UNEVEN_TERMS = {"convolution": 144, "convolution_backward_data": 216, "convolution_backward_filter": 3 * 12 * 9}
+EVEN_TERMS = {"convolution": 288, "convolution_backward_data": 288, "convolution_backward_filter": 4 * 8 * 14}
 
 
-def graph_of(kind: str, dtype: str, last: bool) -> tuple[Graph, dict[Tensor, Array], Tensor, Array, Array, int]:
-    """A convolution's graph, its inputs, its output, what it must be and M, and the terms of a sum."""
-    shapes = {"x": (3, 16, 12, 11), "w": (24, 16, 3, 3)}
-    shapes["dy"] = convnetgo.convolution_output_shape(shapes["x"], shapes["w"], **WINDOW)
+def graph_of(
+    kind: str, dtype: str, last: bool, even: bool = False
+) -> tuple[Graph, dict[Tensor, Array], Tensor, Array, Array, int]:
+    """A convolution's graph, its inputs, its output, what it must be and M, and the terms of a sum.
+
+    The size of each tensor in bytes is a multiple of 128 where it is to be `even`.
+    """
+    shapes = EVEN if even else UNEVEN
+    shapes = shapes | {"dy": convnetgo.convolution_output_shape(shapes["x"], shapes["w"], **WINDOW)}
     names = {"convolution": "x w", "convolution_backward_data": "dy w", "convolution_backward_filter": "x dy"}[kind]
     order = channels_last(4) if last else None
     graph = Graph()
@@ -54,8 +63,7 @@ def graph_of(kind: str, dtype: str, last: bool) -> tuple[Graph, dict[Tensor, Arr
     wide = [array.astype(np.float64) for array in inputs.values()]
     reference = getattr(convnetgo, kind if kind != "convolution" else "convolution_forward")
     right, size = (reference(*arrays, *dims[kind], **WINDOW) for arrays in (wide, list(map(np.abs, wide))))
-    terms = {"convolution": 144, "convolution_backward_data": 216, "convolution_backward_filter": 3 * 12 * 9}[kind]
-    return graph, inputs, result, right, size, terms
+    return graph, inputs, result, right, size, (EVEN_TERMS if even else UNEVEN_TERMS)[kind]
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["shipped kernels", "compiled kernels"])
@@ -63,9 +71,12 @@ def graph_of(kind: str, dtype: str, last: bool) -> tuple[Graph, dict[Tensor, Arr
 @pytest.mark.parametrize("dtype", ["float32", "tf32", "float16", "bfloat16"])
 @pytest.mark.parametrize("kind", ["convolution", "convolution_backward_data", "convolution_backward_filter"])
 def test_convolutions(kind: str, dtype: str, last: bool, compiled: bool, backend: CudaBackend, handle: Handle) -> None:
-    """By up to four engines whose kernels cuDNN holds, or compiles when the plan is made."""
+    """By up to four engines whose kernels cuDNN holds, or compiles when the plan is made.
+
+    Those that compile are known to be wrong for channels first of uneven sizes, and do not run then.
+    """
     stored = "float32" if dtype == "tf32" else dtype
-    graph, inputs, result, right, size, terms = graph_of(kind, stored, last)
+    graph, inputs, result, right, size, terms = graph_of(kind, stored, last, even=compiled and not last)
     memory = Memory(backend, graph)
     for tensor, array in inputs.items():
         memory.put(tensor, array)
