@@ -86,7 +86,8 @@ class Plan:
         """A run on these addresses (or buffers), one for each tensor of the graph that has memory.
 
         `values` are those of scalars that are to differ from the graph's. Raises ValueError for a tensor without an
-        address, or an address that is not aligned as declared.
+        address, an address that is not aligned as declared, and a workspace that is too small or does not begin at a
+        multiple of 128 bytes.
         """
         return Execution(self, pointers, workspace, values=values)
 
