@@ -2,7 +2,8 @@
 // and the channels for NHWC, all in units of elements that move as one. A thread takes a part of a row of what is
 // written, in up to `rows` rows one after another: it works out its columns once and keeps what rows have in common.
 // CHANNELS is `inner`, or the number 1 where it is 1. INDEX is an unsigned type for the places of units, and for what
-// nearest divides. FACTOR, where there is one, says that y is so many times as wide as x, a power of two, of CHANNELS 1.
+// nearest divides. FACTOR, where there is one, says that y is so many times as wide and as high as x, a power of two, of
+// CHANNELS 1.
 
 #include "pack.cuh"
 

@@ -16,8 +16,8 @@ from gocudnn_py.xtra.moving import move
 if TYPE_CHECKING:
     from gocudnn_py.cuda import Stream
 
-PARTS = 8  # at most, and
-EACH = 4  # units that a thread takes, in kernels/xtra/join.cu
+PARTS = 8  # that one launch of kernels/xtra/join.cu takes, at most
+EACH = 4  # units that a thread of it takes
 SHORT = 1024  # bytes of a part in a row, below which all parts are moved by one launch
 
 

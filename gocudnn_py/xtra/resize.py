@@ -25,11 +25,13 @@ COORDINATES = ("asymmetric", "half_pixel", "align_corners")
 Two: TypeAlias = tuple[int, int]
 ENOUGH = 4096  # threads for each multiprocessor; where there are more, each takes more rows
 MOST_ROWS = 8
+MOST_LARGER = 2  # rows of the smaller planes that it takes where the others are larger by one of FACTORS
 TAPS = 16  # columns of dy of which a thread keeps its shares at most
 TOGETHER = 16  # elements of a gradient that a thread works out at a time, of several samples, at most,
-AHEAD = 64  # so that it reads about so many bytes at a time
-FACTORS = (2, 4, 8)  # by which rows are widened by whole packs
-EXACT = 2**22  # elements of a row to which places halfway between two are exact in float32
+AHEAD = 64  # so that it reads about so many bytes at a time, half as many where it reads by packs
+PACKED = {2: 32, 4: 16}  # bytes that it then reads as one, by those of an element
+FACTORS = (2, 4, 8)  # by which planes are made larger in whole packs, with weights that are constants
+EXACT = 2**22  # elements of an axis to which places halfway between two are exact in float32
 
 
 def resize(
@@ -86,14 +88,15 @@ def resize_backward(
         return
     pack = planes.pack(up, target)
     factor = planes.factor(mode)
-    run = planes.run(up, pack) // factor  # neighbours of dx whose own columns of dy a thread reads as one
+    most = PACKED[up.dtype.itemsize]
+    run = planes.run(up, pack, most) // factor  # neighbours of dx whose own columns of dy a thread reads as one
     if factor > 1 and run and target.address % (run * target.dtype.itemsize) == 0:
         defines: dict[str, object] = {"PACK": pack, "RUN": run, "FACTOR": factor}
-        read = run * factor
+        read, ahead = run * factor, AHEAD // 2
     else:
         taps = planes.taps(mode)
-        defines, run, read = {"PACK": pack, "TAPS": taps}, pack, pack * taps
-    most = max(1, min(TOGETHER // run, AHEAD // (read * target.dtype.itemsize)))
+        defines, run, read, ahead = {"PACK": pack, "TAPS": taps}, pack, pack * taps, AHEAD
+    most = max(1, min(TOGETHER // run, ahead // (read * target.dtype.itemsize)))
     together = next(samples for samples in range(most, 0, -1) if planes.samples % samples == 0)
     defines |= {"T": c_type, "TOGETHER": together}
     _launch(stream, f"resize_{mode}_backward", (up, target), planes, defines, pack, run * together)
@@ -121,21 +124,22 @@ class _Planes:
         itemsize = arrays[0].dtype.itemsize
         return min(16, alignment(self.inner * itemsize, *(array.address for array in arrays))) // itemsize
 
-    def run(self, y: DeviceArray, pack: int) -> int:
-        """Neighbours of `pack` elements in a row of y that are written as one: up to 16 bytes."""
+    def run(self, y: DeviceArray, pack: int, most: int = 16) -> int:
+        """Neighbours of `pack` elements in a row of y that are moved as one: up to `most` bytes."""
         itemsize = y.dtype.itemsize
-        return min(16, alignment(self.y_size[1] * self.inner * itemsize, y.address)) // (pack * itemsize)
+        return min(most, alignment(self.y_size[1] * self.inner * itemsize, y.address)) // (pack * itemsize)
 
     def factor(self, mode: str) -> int:
-        """How many columns of y a column of x has to itself, where that is so of all and goes by powers of two, or 1.
+        """How many rows and columns of y each of x has to itself, where that is a power of two, or 1.
 
         Only of one channel, and for bilinear only where places are exact in float32.
         """
-        (_, width), (_, y_width) = self.size, self.y_size
-        if self.inner > 1 or y_width % width or y_width // width not in FACTORS:
+        (height, width), (y_height, y_width) = self.size, self.y_size
+        factor = y_width // width
+        if self.inner > 1 or factor not in FACTORS or (y_height, y_width) != (factor * height, factor * width):
             return 1
         even = self.coordinates == "half_pixel" or (mode == "nearest" and self.coordinates == "asymmetric")
-        return y_width // width if even and (mode == "nearest" or y_width <= EXACT) else 1
+        return factor if even and (mode == "nearest" or max(self.y_size) <= EXACT) else 1
 
     def taps(self, mode: str) -> int:
         """How many columns of y mostly take from one of x, up to TAPS."""
@@ -201,8 +205,10 @@ def _launch(
     each: int,
 ) -> None:
     """Launch a kernel that moves `pack` elements as one; a thread writes `each` at a time into the second array."""
-    height = (planes.size if kernel.endswith("backward") else planes.y_size)[0]
-    columns, rows = arrays[1].size // height // each, MOST_ROWS
+    backward, larger = kernel.endswith("backward"), "FACTOR" in defines
+    columns = arrays[1].size // (planes.size if backward else planes.y_size)[0] // each
+    height = (planes.size if backward or larger else planes.y_size)[0]
+    rows = MOST_LARGER if larger else MOST_ROWS
     while rows > 1 and columns * -(-height // rows) < ENOUGH * stream.device.multiprocessors:
         rows //= 2
     blocks = -(-columns * -(-height // rows) // THREADS)

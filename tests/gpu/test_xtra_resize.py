@@ -26,6 +26,8 @@ SIZES = [
     ((36, 16), (20, 8)),
     ((3, 4), (9, 16)),
     ((5, 6), (4, 48)),
+    ((3, 4), (12, 16)),
+    ((3, 4), (24, 32)),
 ]
 every_size = pytest.mark.parametrize(("size", "y_size"), SIZES, ids=str)
 every_coordinate = pytest.mark.parametrize("coordinates", COORDINATES)

@@ -1,4 +1,4 @@
-// Planes resized, by the nearest element or bilinearly: RUN units of y at a time.
+// Planes resized, by the nearest element or bilinearly: RUN units of y at a time. `rows` are of y, with FACTOR of x.
 
 #include "resize.cuh"
 
@@ -99,19 +99,47 @@ struct Columns {
 #endif
 };
 
+// A row of y, so near the lower of two of x.
+__device__ __forceinline__ void
+put(Unit* y, float weight, const float (&upper)[RUN * PACK], const float (&lower)[RUN * PACK])
+{
+    Pack<T, RUN * PACK> made;
+#pragma unroll
+    for (int e = 0; e < RUN * PACK; ++e) made.at[e] = (1.0f - weight) * upper[e] + weight * lower[e];
+    *reinterpret_cast<Pack<T, RUN * PACK>*>(y) = made;
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS) resize_bilinear(
     const Unit* __restrict__ x, Unit* __restrict__ y, long long samples, long long rows, long long inner, int height,
     int width, int y_height, int y_width, float h_scale, float w_scale, float shift)
 {
     const INDEX channels = CHANNELS, x_row = width * channels, y_row = y_width * channels;
+#ifdef FACTOR
+    const Strip strip(y_row / RUN, rows, height);
+#else
     const Strip strip(y_row / RUN, rows, y_height);
+#endif
     if (strip.sample >= samples) return;
     const INDEX first = strip.part * RUN;
     const Columns columns(first, channels, width, w_scale, shift);
-    Between down(strip.top, h_scale, shift, height);
     const INDEX plane = strip.sample * height * x_row;
-    INDEX to = (strip.sample * y_height + strip.top) * y_row + first;
     float upper[RUN * PACK], lower[RUN * PACK];
+#ifdef FACTOR
+    INDEX to = (strip.sample * y_height + strip.top * FACTOR - FACTOR / 2) * y_row + first;
+    columns.blend(x + (plane + max(strip.top - 1, 0) * x_row), upper);
+#pragma unroll 2
+    for (int row = strip.top; row <= strip.bottom; ++row) {  // what lies between row - 1 and row
+        columns.blend(x + (plane + min(row, height - 1) * x_row), lower);
+#pragma unroll
+        for (int k = 0; k < FACTOR; ++k, to += y_row)
+            if (k < FACTOR / 2 ? row > strip.top : row < strip.bottom)
+                put(y + to, (2 * k + 1) / (2.0f * FACTOR), upper, lower);
+#pragma unroll
+        for (int e = 0; e < RUN; ++e) upper[e] = lower[e];
+    }
+#else
+    INDEX to = (strip.sample * y_height + strip.top) * y_row + first;
+    Between down(strip.top, h_scale, shift, height);
     for (int above = -1, below = -1; down.o < strip.bottom; down.next(), to += y_row) {
         if (down.low != above) {
             above = down.low;
@@ -126,10 +154,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) resize_bilinear(
             below = down.high;
             columns.blend(x + (plane + below * x_row), lower);
         }
-        Pack<T, RUN * PACK> made;
-#pragma unroll
-        for (int e = 0; e < RUN * PACK; ++e) made.at[e] = (1.0f - down.weight) * upper[e] + down.weight * lower[e];
-        *reinterpret_cast<Pack<T, RUN * PACK>*>(y + to) = made;
+        put(y + to, down.weight, upper, lower);
     }
+#endif
 }
 #endif

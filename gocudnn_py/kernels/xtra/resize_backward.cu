@@ -2,6 +2,12 @@
 
 #include "resize.cuh"
 
+#ifdef FACTOR
+#define BLOCKS 4  // of a multiprocessor, at least
+#else
+#define BLOCKS 3
+#endif
+
 // An axis along which y has `count` elements: at(o) is element o, from(i) the first that takes from element i of x, or
 // from those beyond.
 struct NearestAxis {
@@ -149,17 +155,35 @@ __device__ __forceinline__ void gather(
     const INDEX sample = strip.sample * TOGETHER, first = strip.part * (EACH / PACK);
     if (sample >= samples) return;
     const Columns across(first, channels, h);
+#ifndef FACTOR
     auto down = v.from(strip.top);
+#endif
     const INDEX plane = sample * y_plane;
     INDEX to = sample * x_plane + strip.top * x_row + first;
     float sum[N] = {}, below[N] = {};  // of a row of dx and of the next
     for (int row = strip.top - 1; row < strip.bottom; ++row) {
+#ifdef FACTOR
+        // Of dy what lies between this row and the next, or is the next one's own; beyond the first and the last of dx
+        // is half as much, and theirs.
+        const bool begins = OVER && row < 0, ends = row + 1 == (OVER ? height : strip.bottom);
+#pragma unroll
+        for (int k = 0; k < FACTOR; ++k) {
+            const bool first_half = OVER && k < FACTOR / 2;
+            if (first_half ? begins : ends) continue;
+            float part[N] = {};
+            across.add(dy + (plane + ((row + 1) * FACTOR - Columns::SIDE + k) * y_row), y_plane, part);
+            const float weight = OVER ? (2 * k + 1) / (2.0f * FACTOR) : 1.0f;
+            add(sum, first_half && ends ? 1.0f : 1.0f - weight, part);
+            add(below, begins ? 1.0f : weight, part);
+        }
+#else
         for (; down.o < v.count && down.low <= row; down.next()) {
             float part[N] = {};
             across.add(dy + (plane + down.o * y_row), y_plane, part);
             add(sum, 1.0f - down.beyond(), part);
             add(below, down.beyond(), part);
         }
+#endif
         if (row >= strip.top) {
             Pack<T, EACH> made[TOGETHER];
 #pragma unroll
@@ -176,7 +200,7 @@ __device__ __forceinline__ void gather(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 3) resize_nearest_backward(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) resize_nearest_backward(
     const Unit* __restrict__ dy, Unit* __restrict__ dx, long long samples, long long rows, long long inner, int height,
     int width, int y_height, int y_width, long long h_num, long long h_add, long long h_den, long long w_num,
     long long w_add, long long w_den)
@@ -186,7 +210,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3) resize_nearest_backward
     gather<0>(dy, dx, samples, rows, CHANNELS, height, width, v, h);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 3) resize_bilinear_backward(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) resize_bilinear_backward(
     const Unit* __restrict__ dy, Unit* __restrict__ dx, long long samples, long long rows, long long inner, int height,
     int width, int y_height, int y_width, float h_scale, float w_scale, float shift)
 {
