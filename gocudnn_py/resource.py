@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -121,8 +121,11 @@ def _destroy_next() -> None:
     if process is not _process:
         return
     try:
-        with nullcontext() if device is None else driver.primary_context(device):
+        if device is None or driver.current(device):
             destroy(handle)
+        else:
+            with driver.primary_context(device):
+                destroy(handle)
     except Exception as error:
         if driver.broken:  # said once, by whoever met it first; nothing can be released any more
             return

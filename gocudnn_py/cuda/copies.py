@@ -16,6 +16,7 @@ from gocudnn_py.cuda.stream import Memory, Stream
 
 Array = npt.NDArray[Any]
 HOST, UNIFIED = 1, 4  # CU_MEMORYTYPE_HOST, CU_MEMORYTYPE_UNIFIED
+READONLY = "what is copied to cannot be written"
 
 
 def copy(stream: Stream, target: Memory, source: Memory, nbytes: int, *, at: int = 0, source_at: int = 0) -> None:
@@ -23,10 +24,16 @@ def copy(stream: Stream, target: Memory, source: Memory, nbytes: int, *, at: int
 
     Raises ValueError when they do not lie inside (cuMemcpyAsync, cuMemcpyPeerAsync).
     """
-    to, of = _inside(target, at, nbytes), _inside(source, source_at, nbytes)
+    if at < 0 or nbytes < 0 or source_at < 0 or at + nbytes > target.nbytes or source_at + nbytes > source.nbytes:
+        raise ValueError(
+            f"bytes {source_at} to {source_at + nbytes} of {source.nbytes}, copied to {at} to {at + nbytes} of "
+            f"{target.nbytes}"
+        )
+    to, of = target.pointer + at, source.pointer + source_at
     if not nbytes:
         return
-    _check_written(target)
+    if getattr(target, "readonly", False):
+        raise ValueError(READONLY)
     stream.device.enter()  # another's context cannot reach what lies here
     there, here = target.ordinal, source.ordinal
     if there is None or here is None or there == here:
@@ -38,13 +45,7 @@ def copy(stream: Stream, target: Memory, source: Memory, nbytes: int, *, at: int
 
 def _check_written(target: Memory | Array) -> None:
     if getattr(target, "readonly", False) or (isinstance(target, np.ndarray) and not target.flags.writeable):
-        raise ValueError("what is copied to cannot be written")
-
-
-def _inside(memory: Memory, at: int, nbytes: int) -> int:
-    if at < 0 or nbytes < 0 or at + nbytes > memory.nbytes:
-        raise ValueError(f"bytes {at} to {at + nbytes} of {memory.nbytes}")
-    return memory.pointer + at
+        raise ValueError(READONLY)
 
 
 @dataclass(frozen=True)

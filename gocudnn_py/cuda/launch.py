@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from gocudnn_py import driver
 from gocudnn_py.cuda.stream import Stream
+from gocudnn_py.driver import WRONG_CONTEXT
 
 if TYPE_CHECKING:
     from gocudnn_py.cuda.kernel import Kernel
@@ -18,7 +19,6 @@ COOPERATIVE, CLUSTER, OVERLAP = (
     6,
 )  # CU_LAUNCH_ATTRIBUTE_COOPERATIVE, _CLUSTER_DIMENSION, _PROGRAMMATIC_STREAM_SER...
 USUAL_SHARED = 48 * 1024
-WRONG_CONTEXT = (201, 400)  # CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_HANDLE
 Extents = tuple[int, int, int]
 
 

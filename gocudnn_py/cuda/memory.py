@@ -37,7 +37,7 @@ class DeviceBuffer(io.RawIOBase):
             raise ValueError(f"a buffer of {nbytes} bytes")
         if pool is not None and pool.device.ordinal != stream.device.ordinal:
             raise ValueError(f"{pool} is not of the device of {stream}")
-        handle = int(stream.device.core.memory_resource.handle) if pool is None else pool.handle
+        handle = stream.device.pool_handle if pool is None else pool.handle
         held = () if pool is None else (pool.owner,)
         self._take(stream, nbytes, owners.from_pool(stream, max(1, nbytes), handle, *held))
         if zeroed and nbytes:

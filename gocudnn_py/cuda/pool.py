@@ -59,7 +59,7 @@ class Pool:
     def default(cls, device: Device) -> Self:
         """The pool that a `DeviceBuffer` comes from when none is named."""
         pool = cls.__new__(cls)
-        pool._take(device, int(device.core.memory_resource.handle))
+        pool._take(device, device.pool_handle)
         return pool
 
     @classmethod

@@ -78,7 +78,7 @@ def pool_memory(device: Device) -> Allocator:
 
     (cuMemAllocFromPoolAsync, cuMemFreeAsync)
     """
-    pool = int(device.core.memory_resource.handle)
+    pool = device.pool_handle
 
     def allocate(nbytes: int, stream: int) -> int:
         made = ctypes.c_uint64()

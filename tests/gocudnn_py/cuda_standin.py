@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -60,10 +61,9 @@ class StandIn:
 
 def make_device(ordinal: int = 0) -> Any:
     """As much of a device as memory and streams need."""
-    pool = SimpleNamespace(handle=0x77)
     return SimpleNamespace(
         ordinal=ordinal,
-        core=SimpleNamespace(memory_resource=pool),
+        pool_handle=0x77,
         capability=(9, 0),
         priorities=(0, -5),
         multiprocessors=4,
@@ -84,6 +84,7 @@ def standing_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     resource.drain()
     stand_in = StandIn()
     monkeypatch.setattr(driver, "library", lambda: stand_in)
+    monkeypatch.setattr(driver, "_here", threading.local())  # it remembers functions of the library
     monkeypatch.setattr(driver, "context", lambda index: 0xC000 + index)
     yield stand_in
     gc.collect()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -93,4 +92,4 @@ def without_driver(monkeypatch: pytest.MonkeyPatch, library: Recorded, modules: 
     """Have the modules load the recorded library, and no context made current."""
     for module in modules:
         monkeypatch.setattr(module, "load", lambda name: library)
-    monkeypatch.setattr(driver, "primary_context", lambda ordinal: nullcontext())
+    monkeypatch.setattr(driver, "current", lambda ordinal: True)

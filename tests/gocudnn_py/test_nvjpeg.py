@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import io
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -332,8 +331,8 @@ def test_ready_allocators(monkeypatch: pytest.MonkeyPatch) -> None:
                 made._obj.value = 0xABC
 
     monkeypatch.setattr(driver, "call", call)
-    monkeypatch.setattr(driver, "primary_context", lambda ordinal: nullcontext())
-    device: Any = SimpleNamespace(ordinal=0, core=SimpleNamespace(memory_resource=SimpleNamespace(handle=0x77)))
+    monkeypatch.setattr(driver, "current", lambda ordinal: True)
+    device: Any = SimpleNamespace(ordinal=0, pool_handle=0x77)
     memory, pinned, out = nvjpeg.pool_memory(device), nvjpeg.pinned_memory(device), ctypes.c_void_p()
     place = ctypes.addressof(out)
     for stream in (99, None):

@@ -7,7 +7,6 @@ import gc
 import threading
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -125,6 +124,7 @@ def test_the_device_is_entered_for_the_release(monkeypatch: pytest.MonkeyPatch, 
         yield
         released.append(200 + device)
 
+    monkeypatch.setattr(driver, "current", lambda ordinal: False)
     monkeypatch.setattr(driver, "primary_context", entered)
     Resource(7, released.append, device=3).close()
     assert released == [103, 7, 203]
@@ -222,10 +222,10 @@ class StandIn:
 def test_much_memory_that_other_streams_used_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     from gocudnn_py.cuda import DeviceBuffer
 
-    stand_in, pool = StandIn(), SimpleNamespace(handle=7)
+    stand_in = StandIn()
     monkeypatch.setattr(driver, "library", lambda: stand_in)
-    monkeypatch.setattr(driver, "primary_context", lambda device: nullcontext())
-    device = SimpleNamespace(ordinal=0, core=SimpleNamespace(memory_resource=pool))
+    monkeypatch.setattr(driver, "current", lambda ordinal: True)
+    device = SimpleNamespace(ordinal=0, pool_handle=7)
     own, other = (SimpleNamespace(device=device, handle=n, cell=ctypes.c_void_p(n), capturing=False) for n in (1, 2))
     buffers: list[Any] = [DeviceBuffer(own, 16) for _ in range(500)]  # type: ignore[arg-type]
     for buffer in buffers:
