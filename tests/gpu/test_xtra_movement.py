@@ -212,9 +212,10 @@ def test_take_rows_that_are_not_there(card: Card) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "float64"])
 @pytest.mark.parametrize("axis", [0, 1, -1])
 @pytest.mark.parametrize("shape", [(5, 6), (3, 700)])
-def test_one_hot(shape: tuple[int, int], axis: int, dtype: str, card: Card) -> None:
-    labels = np.random.default_rng(0).integers(-1, 6, shape)  # -1 and 5 are no classes
-    right = np.moveaxis(np.where(labels[..., None] == np.arange(5), 3, -2), -1, axis)
+@pytest.mark.parametrize("classes", [5, 18, 48])
+def test_one_hot(classes: int, shape: tuple[int, int], axis: int, dtype: str, card: Card) -> None:
+    labels = np.random.default_rng(0).integers(-1, classes + 1, shape)  # -1 and `classes` are no classes
+    right = np.moveaxis(np.where(labels[..., None] == np.arange(classes), 3, -2), -1, axis)
     y = card.empty(right.shape, dtype, 1)
     xtra.one_hot(card.stream, card.put(labels), y, axis, 3.0, -2.0)
     same(card.get(y), right.astype(y.dtype))

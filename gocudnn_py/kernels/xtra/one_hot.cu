@@ -5,8 +5,9 @@
 #define NOWHERE ~static_cast<INDEX>(0)
 
 // A label that is no class makes `off` alone.
-extern "C" __global__ void __launch_bounds__(THREADS, sizeof(T) == 1 ? 3 : 6) one_hot(
-    const LABEL* labels, T* y, double on, double off, long long classes, long long inner, long long count, int packed)
+extern "C" __global__ void __launch_bounds__(THREADS, sizeof(T) == 1 ? 3 : sizeof(T) == 2 ? 8 : 6) one_hot(
+    const LABEL* __restrict__ labels, T* __restrict__ y, double on, double off, long long classes, long long inner,
+    long long count, int packed)
 {
     constexpr int MOST = 16;  // elements of a pack
     const T high = static_cast<T>(on), low = static_cast<T>(off);
@@ -14,6 +15,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, sizeof(T) == 1 ? 3 : 6) on
     const auto class_of = [=](INDEX row) {
         const long long label = labels[row];
         return label >= 0 && label < classes ? static_cast<INDEX>(label) : NOWHERE;
+    };
+    // Where inner is 1 and a pack lies within a row: how far away `on` is.
+    const auto within_row = [=](long long i) {
+        const INDEX row = static_cast<INDEX>(i) / all, c = static_cast<INDEX>(i) - row * all, here = class_of(row);
+        const INDEX one = here < c ? NOWHERE : here - c;
+        INDEX at = 0;
+        return [=]() mutable { return at++ == one ? high : low; };
     };
     // Where inner is 1: how far away `on` is in the present row, and in the next.
     const auto along_rows = [=](long long i) {
@@ -38,6 +46,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, sizeof(T) == 1 ? 3 : 6) on
             return found;
         };
     };
-    if (inner == 1 && classes >= MOST) map(count, packed, along_rows, y);
+    if (inner == 1 && all % (16 / sizeof(T)) == 0) map(count, packed, within_row, y);
+    else if (inner == 1 && classes >= MOST) map(count, packed, along_rows, y);
     else map(count, packed, across_rows, y);
 }
