@@ -185,6 +185,20 @@ def test_default_streams(per_thread: bool, backend: CudaBackend) -> None:
     assert stream.done
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_an_event_is_recorded_on_a_thread_without_a_context(own: bool, slow: Kernel, backend: CudaBackend) -> None:
+    stream = backend.device.stream() if own else Stream.default(backend.device)
+    buffer, event = DeviceBuffer.plain(stream, 4, zeroed=True), Event(backend.device)
+    stream.synchronize()
+    slow.launch(stream, [1], [1], [buffer, CYCLES, 7])
+    thread = threading.Thread(target=event.record, args=[stream])
+    thread.start()
+    thread.join()
+    assert not event.done
+    event.synchronize()
+    assert buffer.download(np.zeros(1, np.int32)) == 7
+
+
 class Foreign:
     """Another library's stream."""
 

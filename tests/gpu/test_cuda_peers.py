@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gocudnn_py import driver
-from gocudnn_py.cuda import Device, DeviceBuffer, Event, ManagedBuffer, Module, Scalar, Worker, pointer_info
+from gocudnn_py.cuda import Device, DeviceBuffer, Event, ManagedBuffer, Module, Scalar, Stream, Worker, pointer_info
 from tests.gpu.test_cuda_device import CYCLES, SLOW
 
 if TYPE_CHECKING:
@@ -44,6 +44,21 @@ def test_whatever_card_is_current(pair: tuple[Device, Device]) -> None:
         act()
     second.make_current()
     np.testing.assert_array_equal(target.download(np.empty_like(VALUES)), VALUES)
+
+
+@pytest.mark.parametrize("kind", ["own", "default", "default of a thread"])
+def test_an_event_marks_its_stream_whatever_card_is_current(kind: str, pair: tuple[Device, Device]) -> None:
+    first, second = pair
+    kernel = Module(first, SLOW).kernel("slow", [Scalar.pointer, Scalar.int64, Scalar.int32])
+    stream = first.stream() if kind == "own" else Stream.default(first, per_thread=kind != "default")
+    buffer, event = DeviceBuffer.plain(stream, 4, zeroed=True), Event(first)
+    stream.synchronize()
+    kernel.launch(stream, [1], [1], [buffer, CYCLES, 7])
+    second.make_current()
+    event.record(stream)
+    assert not event.done
+    event.synchronize()
+    assert buffer.download(np.zeros(1, np.int32)) == 7
 
 
 @pytest.mark.parametrize("plain", [False, True])
