@@ -26,8 +26,7 @@ CACHES = "CUfunc_cache", "CU_FUNC_CACHE_"
 class Device:
     """One GPU, with its primary context. Raises NoDevice, LibraryNotFound or VersionMismatch, saying what to do."""
 
-    _resource: Any = None
-    _pool_handle = 0
+    _known_pool: tuple[Any, int] = None, 0
 
     def __init__(self, ordinal: int = 0) -> None:
         check_driver()
@@ -153,10 +152,11 @@ class Device:
     @property
     def pool_handle(self) -> int:
         """The handle of that pool, asked of cuda.core once for each memory resource that it is given."""
-        resource = self._core.memory_resource
-        if resource is not self._resource:
-            self._resource, self._pool_handle = resource, int(resource.handle)
-        return self._pool_handle
+        resource, (known, handle) = self._core.memory_resource, self._known_pool
+        if resource is not known:
+            handle = int(resource.handle)
+            self._known_pool = resource, handle
+        return handle
 
     def make_current(self) -> None:
         """Make the primary context current in this thread (cuCtxSetCurrent)."""

@@ -99,7 +99,7 @@ struct Columns {
 #endif
 };
 
-// A row of y, so near the lower of two of x.
+// A part of a row of y, made of the upper of two rows of x and, by `weight`, of the lower.
 __device__ __forceinline__ void
 put(Unit* y, float weight, const float (&upper)[RUN * PACK], const float (&lower)[RUN * PACK])
 {
