@@ -7,9 +7,12 @@ import functools
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 from gocudnn_py.errors import CudaError, NoDevice, NotInThisVersion
+
+if TYPE_CHECKING:
+    from gocudnn_py.cuda.device import Device
 
 FILE = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 MAJOR_ATTRIBUTE, MINOR_ATTRIBUTE = 75, 76  # compute capability, in cuDeviceGetAttribute
@@ -179,6 +182,15 @@ def fail(name: str, status: int) -> NoReturn:
     raise CudaError(name, status, _name(dll, status), (text.value or b"").decode())
 
 
+def again(device: Device, name: str, status: int, run: Callable[..., int], *arguments: object) -> None:
+    """Call once more with the GPU current, if the thread had another context or none; otherwise raise the error."""
+    if status in WRONG_CONTEXT:
+        device.make_current()
+        status = run(*arguments)
+    if status:
+        fail(name, status)
+
+
 def version() -> tuple[int, int]:
     """The newest CUDA that this driver runs, (13, 0) say (cuDriverGetVersion)."""
     newest = number("cuDriverGetVersion")
@@ -260,13 +272,13 @@ class primary_context:  # noqa: N801 - read as a function is: with primary_conte
             call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
 
 
-def call_on(index: int, name: str, *arguments: object) -> None:
-    """Call a driver function with a device's primary context current, and after it what was before."""
+def within(index: int, run: Callable[..., object], *arguments: object) -> None:
+    """Call a function in `primary_context`, which it costs less to leave out where it has nothing to do."""
     if current(index):
-        call(name, *arguments)
+        run(*arguments)
     else:
         with primary_context(index):
-            call(name, *arguments)
+            run(*arguments)
 
 
 def memory_info(index: int) -> tuple[int, int]:

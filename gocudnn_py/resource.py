@@ -121,11 +121,10 @@ def _destroy_next() -> None:
     if process is not _process:
         return
     try:
-        if device is None or driver.current(device):
+        if device is None:
             destroy(handle)
         else:
-            with driver.primary_context(device):
-                destroy(handle)
+            driver.within(device, destroy, handle)
     except Exception as error:
         if driver.broken:  # said once, by whoever met it first; nothing can be released any more
             return

@@ -114,8 +114,7 @@ class Handle(Settings, Resource):
         if not self.usable:
             raise UnusableResource(self._complaint())
         self.gpu.enter()
-        if mode is not self._mode:
-            self._point(mode)
+        self._point(mode)
         return self.stream is stream
 
     def scalars(self, *typed: tuple[CudaDataType, Any]) -> tuple[Any, ...]:

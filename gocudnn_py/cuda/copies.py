@@ -16,7 +16,6 @@ from gocudnn_py.cuda.stream import Memory, Stream
 
 Array = npt.NDArray[Any]
 HOST, UNIFIED = 1, 4  # CU_MEMORYTYPE_HOST, CU_MEMORYTYPE_UNIFIED
-READONLY = "what is copied to cannot be written"
 
 
 def copy(stream: Stream, target: Memory, source: Memory, nbytes: int, *, at: int = 0, source_at: int = 0) -> None:
@@ -32,8 +31,7 @@ def copy(stream: Stream, target: Memory, source: Memory, nbytes: int, *, at: int
     to, of = target.pointer + at, source.pointer + source_at
     if not nbytes:
         return
-    if getattr(target, "readonly", False):
-        raise ValueError(READONLY)
+    _check_written(target)
     stream.device.enter()  # another's context cannot reach what lies here
     there, here = target.ordinal, source.ordinal
     if there is None or here is None or there == here:
@@ -45,7 +43,7 @@ def copy(stream: Stream, target: Memory, source: Memory, nbytes: int, *, at: int
 
 def _check_written(target: Memory | Array) -> None:
     if getattr(target, "readonly", False) or (isinstance(target, np.ndarray) and not target.flags.writeable):
-        raise ValueError(READONLY)
+        raise ValueError("what is copied to cannot be written")
 
 
 @dataclass(frozen=True)
