@@ -7,12 +7,9 @@ import functools
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from gocudnn_py.errors import CudaError, NoDevice, NotInThisVersion
-
-if TYPE_CHECKING:
-    from gocudnn_py.cuda.device import Device
 
 FILE = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 MAJOR_ATTRIBUTE, MINOR_ATTRIBUTE = 75, 76  # compute capability, in cuDeviceGetAttribute
@@ -182,10 +179,10 @@ def fail(name: str, status: int) -> NoReturn:
     raise CudaError(name, status, _name(dll, status), (text.value or b"").decode())
 
 
-def again(device: Device, name: str, status: int, run: Callable[..., int], *arguments: object) -> None:
-    """Call once more with the GPU current, if the thread had another context or none; otherwise raise the error."""
+def again(enter: Callable[[], None], name: str, status: int, run: Callable[..., int], *arguments: object) -> None:
+    """Call once more in the right context, if the thread had another or none; otherwise raise the error."""
     if status in WRONG_CONTEXT:
-        device.make_current()
+        enter()
         status = run(*arguments)
     if status:
         fail(name, status)

@@ -36,7 +36,7 @@ class Event(Resource):
         record, handle = driver.function("cuEventRecord"), self.handle
         status = record(handle, stream.cell)
         if status:  # in a wrong context nothing was marked, for the event has one of its own
-            driver.again(stream.device, "cuEventRecord", status, record, handle, stream.cell)
+            driver.again(stream.device.make_current, "cuEventRecord", status, record, handle, stream.cell)
 
     def hold(self, stream: Stream) -> None:
         """Let the stream's further work wait for the mark (cuStreamWaitEvent)."""

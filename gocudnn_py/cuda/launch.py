@@ -132,7 +132,7 @@ class Launch:
                 stream.uses(*(each for each in self.arguments if hasattr(each, "used_on")))
         status = self._call(*self._packed)
         if status:
-            driver.again(stream.device, "cuLaunchKernelEx", status, self._call, *self._packed)
+            driver.again(stream.device.make_current, "cuLaunchKernelEx", status, self._call, *self._packed)
 
     def once(self, stream: Stream, arguments: Sequence[Any]) -> None:
         """Launch with other arguments, which nobody holds afterwards (cuLaunchKernelEx)."""
@@ -143,7 +143,7 @@ class Launch:
         self.kernel.parameters.write(self._storage, arguments, stream)
         status = self._call(*self._packed)
         if status:
-            driver.again(stream.device, "cuLaunchKernelEx", status, self._call, *self._packed)
+            driver.again(stream.device.make_current, "cuLaunchKernelEx", status, self._call, *self._packed)
 
     def _turn_to(self, stream: Stream) -> None:
         """Have the settings name a stream: packed once, a launch is one call into the driver."""
