@@ -179,15 +179,6 @@ def fail(name: str, status: int) -> NoReturn:
     raise CudaError(name, status, _name(dll, status), (text.value or b"").decode())
 
 
-def again(enter: Callable[[], None], name: str, status: int, run: Callable[..., int], *arguments: object) -> None:
-    """Call once more in the right context, if the thread had another or none; otherwise raise the error."""
-    if status in WRONG_CONTEXT:
-        enter()
-        status = run(*arguments)
-    if status:
-        fail(name, status)
-
-
 def version() -> tuple[int, int]:
     """The newest CUDA that this driver runs, (13, 0) say (cuDriverGetVersion)."""
     newest = number("cuDriverGetVersion")
@@ -269,13 +260,13 @@ class primary_context:  # noqa: N801 - read as a function is: with primary_conte
             call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
 
 
-def within(index: int, run: Callable[..., object], *arguments: object) -> None:
-    """Call a function in `primary_context`, which it costs less to leave out where it has nothing to do."""
+def call_on(index: int, name: str, *arguments: object) -> None:
+    """Call a driver function with a device's primary context current, and after it what was before."""
     if current(index):
-        run(*arguments)
+        call(name, *arguments)
     else:
         with primary_context(index):
-            run(*arguments)
+            call(name, *arguments)
 
 
 def memory_info(index: int) -> tuple[int, int]:

@@ -121,10 +121,11 @@ def _destroy_next() -> None:
     if process is not _process:
         return
     try:
-        if device is None:
+        if device is None or driver.current(device):
             destroy(handle)
         else:
-            driver.within(device, destroy, handle)
+            with driver.primary_context(device):
+                destroy(handle)
     except Exception as error:
         if driver.broken:  # said once, by whoever met it first; nothing can be released any more
             return

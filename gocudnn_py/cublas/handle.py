@@ -114,7 +114,8 @@ class Handle(Settings, Resource):
         if not self.usable:
             raise UnusableResource(self._complaint())
         self.gpu.enter()
-        self._point(mode)
+        if mode is not self._mode:
+            self._point(mode)
         return self.stream is stream
 
     def scalars(self, *typed: tuple[CudaDataType, Any]) -> tuple[Any, ...]:

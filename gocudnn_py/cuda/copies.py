@@ -16,6 +16,7 @@ from gocudnn_py.cuda.stream import Memory, Stream
 
 Array = npt.NDArray[Any]
 HOST, UNIFIED = 1, 4  # CU_MEMORYTYPE_HOST, CU_MEMORYTYPE_UNIFIED
+READONLY = "what is copied to cannot be written"
 
 
 def copy(stream: Stream, target: Memory, source: Memory, nbytes: int, *, at: int = 0, source_at: int = 0) -> None:
@@ -31,7 +32,8 @@ def copy(stream: Stream, target: Memory, source: Memory, nbytes: int, *, at: int
     to, of = target.pointer + at, source.pointer + source_at
     if not nbytes:
         return
-    _check_written(target)
+    if getattr(target, "readonly", False):
+        raise ValueError(READONLY)
     stream.device.enter()  # another's context cannot reach what lies here
     there, here = target.ordinal, source.ordinal
     if there is None or here is None or there == here:
@@ -43,7 +45,7 @@ def copy(stream: Stream, target: Memory, source: Memory, nbytes: int, *, at: int
 
 def _check_written(target: Memory | Array) -> None:
     if getattr(target, "readonly", False) or (isinstance(target, np.ndarray) and not target.flags.writeable):
-        raise ValueError("what is copied to cannot be written")
+        raise ValueError(READONLY)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from gocudnn_py import driver
 from gocudnn_py.cuda.stream import NO_TIMING, Stream
-from gocudnn_py.driver import IpcHandle
+from gocudnn_py.driver import WRONG_CONTEXT, IpcHandle
 from gocudnn_py.resource import Resource
 
 if TYPE_CHECKING:
@@ -35,8 +35,11 @@ class Event(Resource):
         """Mark what the stream has been given so far (cuEventRecord)."""
         record, handle = driver.function("cuEventRecord"), self.handle
         status = record(handle, stream.cell)
-        if status:  # in a wrong context nothing was marked, for the event has one of its own
-            driver.again(stream.device.make_current, "cuEventRecord", status, record, handle, stream.cell)
+        if status in WRONG_CONTEXT:  # of this thread; the event has one, so nothing was marked elsewhere
+            stream.device.enter()
+            status = record(handle, stream.cell)
+        if status:
+            driver.fail("cuEventRecord", status)
 
     def hold(self, stream: Stream) -> None:
         """Let the stream's further work wait for the mark (cuStreamWaitEvent)."""

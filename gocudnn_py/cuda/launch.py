@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from gocudnn_py import driver
 from gocudnn_py.cuda.stream import Stream
+from gocudnn_py.driver import WRONG_CONTEXT
 
 if TYPE_CHECKING:
     from gocudnn_py.cuda.kernel import Kernel
 
-COOPERATIVE, CLUSTER = 2, 4  # CU_LAUNCH_ATTRIBUTE_COOPERATIVE, _CLUSTER_DIMENSION
-OVERLAP = 6  # CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
+COOPERATIVE, CLUSTER, OVERLAP = (
+    2,
+    4,
+    6,
+)  # CU_LAUNCH_ATTRIBUTE_COOPERATIVE, _CLUSTER_DIMENSION, _PROGRAMMATIC_STREAM_SER...
 USUAL_SHARED = 48 * 1024
 Extents = tuple[int, int, int]
 
@@ -132,7 +136,7 @@ class Launch:
                 stream.uses(*(each for each in self.arguments if hasattr(each, "used_on")))
         status = self._call(*self._packed)
         if status:
-            driver.again(stream.device.make_current, "cuLaunchKernelEx", status, self._call, *self._packed)
+            self._retry(stream, status)
 
     def once(self, stream: Stream, arguments: Sequence[Any]) -> None:
         """Launch with other arguments, which nobody holds afterwards (cuLaunchKernelEx)."""
@@ -143,7 +147,15 @@ class Launch:
         self.kernel.parameters.write(self._storage, arguments, stream)
         status = self._call(*self._packed)
         if status:
-            driver.again(stream.device.make_current, "cuLaunchKernelEx", status, self._call, *self._packed)
+            self._retry(stream, status)
+
+    def _retry(self, stream: Stream, status: int) -> None:
+        """Once more with the GPU current, if the thread had another or none; otherwise the error."""
+        if status in WRONG_CONTEXT:
+            stream.device.make_current()
+            status = self._call(*self._packed)
+        if status:
+            driver.fail("cuLaunchKernelEx", status)
 
     def _turn_to(self, stream: Stream) -> None:
         """Have the settings name a stream: packed once, a launch is one call into the driver."""

@@ -110,7 +110,7 @@ def _allocate(stream: Stream, nbytes: int, name: str, *arguments: object) -> Non
         raise ValueError(f"{nbytes:,} bytes cannot be allocated while a CUDA graph is recorded: allocate before")
     drain()
     try:
-        driver.within(stream.device.ordinal, driver.call, name, *arguments)
+        driver.call_on(stream.device.ordinal, name, *arguments)
     except CudaError as error:
         if error.status != OUT_OF_MEMORY:
             raise

@@ -24,9 +24,9 @@ USUAL: dict[str, Coordinates] = {"nearest": "asymmetric", "bilinear": "half_pixe
 COORDINATES = ("asymmetric", "half_pixel", "align_corners")
 Two: TypeAlias = tuple[int, int]
 ENOUGH = 4096  # threads for each multiprocessor; where there are more, each takes more rows
-MOST_ROWS = 8  # of gradients, and of halves by bilinear: there rows have much in common
-FEW_ROWS = 4  # of what else is resized: so what is written at a time lies together
-LARGER_ROWS = 2  # of the smaller planes, where the others are larger by one of FACTORS
+MOST_ROWS = 8  # for gradients, and for halves by bilinear, which have much in common between rows,
+FEW_ROWS = 4  # for what else is resized,
+MOST_LARGER = 2  # and of the smaller planes where the others are larger by one of FACTORS: so writes lie together
 TAPS = 16  # columns of dy of which a thread keeps its shares at most
 TOGETHER = 16  # elements of a gradient that a thread works out at a time, of several samples, at most,
 AHEAD = 64  # so that it reads about so many bytes at a time, half as many where it reads by packs
@@ -89,8 +89,8 @@ def resize_backward(
         return
     pack = planes.pack(up, target)
     factor = planes.factor(mode)
-    whole = planes.run(up, pack, PACKED[up.dtype.itemsize])
-    run = whole // factor  # neighbours of dx whose own columns of dy a thread reads as one
+    most = PACKED[up.dtype.itemsize]
+    run = planes.run(up, pack, most) // factor  # neighbours of dx whose own columns of dy a thread reads as one
     if factor > 1 and run and target.address % (run * target.dtype.itemsize) == 0:
         defines: dict[str, object] = {"PACK": pack, "RUN": run, "FACTOR": factor}
         read, ahead = run * factor, AHEAD // 2
@@ -209,8 +209,8 @@ def _launch(
     backward, larger = kernel.endswith("backward"), "FACTOR" in defines
     columns = arrays[1].size // (planes.size if backward else planes.y_size)[0] // each
     height = (planes.size if backward or larger else planes.y_size)[0]
-    alike = backward or (kernel == "resize_bilinear" and arrays[1].dtype.itemsize == 2)
-    rows = LARGER_ROWS if larger else MOST_ROWS if alike else FEW_ROWS
+    shared = backward or (kernel == "resize_bilinear" and arrays[1].dtype.itemsize == 2)
+    rows = MOST_LARGER if larger else MOST_ROWS if shared else FEW_ROWS
     while rows > 1 and columns * -(-height // rows) < ENOUGH * stream.device.multiprocessors:
         rows //= 2
     blocks = -(-columns * -(-height // rows) // THREADS)
